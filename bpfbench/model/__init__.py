@@ -1,0 +1,1 @@
+"""YAML specs into a validated, frozen model."""

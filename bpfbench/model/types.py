@@ -1,0 +1,245 @@
+"""What the specs say, as frozen dataclasses. Made only by ``bpfbench.model``; everybody else just reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Direction = Literal["lower", "higher"]
+Where = Literal["none", "kernel", "userspace"]
+"""Where a runtime executes programs; ``none`` means that nothing is instrumented."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where something was written: ``file`` relative to the checkout, ``line`` and ``column`` from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One place a source can come from. ``method`` names a module of ``bpfbench.fetch``."""
+
+    method: Literal["git", "archive", "debian", "pypi"]
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A third-party tree, pinned by revision and by tree hash; any origin with that hash will do."""
+
+    name: str
+    title: str
+    revision: str
+    hash: str
+    """NAR SHA-256 of the tree in SRI form: ``sha256-<base64>``."""
+    origins: tuple[Origin, ...]
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """One file that a package's recipe makes, at ``output`` below the package's tree."""
+
+    output: str
+    kind: Literal["bpf-object", "executable", "shared-library"]
+    sources: tuple[str, ...]
+    """Repository-relative source files."""
+    includes: tuple[str, ...] = ()
+    """Repository-relative include directories."""
+    flags: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    """Linked with -l, in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """Something that is built. ``recipe`` names a module of ``bpfbench.build``."""
+
+    name: str
+    title: str
+    recipe: str
+    location: Location
+    inputs: tuple[str, ...] = ()
+    """Repository-relative files and directories whose content the build reads."""
+    sources: tuple[str, ...] = ()
+    """Names of ``Source`` specs."""
+    depends: tuple[str, ...] = ()
+    """Names of other packages whose output trees the build reads."""
+    needs: tuple[str, ...] = ()
+    """Names of system requirements."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    artefacts: tuple[Artefact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A way to execute BPF programs: all that differs between arms, as data.
+
+    Values of ``loader_env`` and ``target_env`` may use ``{package:NAME}`` (output tree of a package), ``{segment}`` (this
+    sample's private shared-memory name) and ``{work}`` (this sample's private directory).
+    """
+
+    name: str
+    title: str
+    where: Where
+    colour: str
+    """``#rrggbb``, the same for this runtime in every figure."""
+    location: Location
+    requires: tuple[str, ...] = ()
+    """Names of prerequisites that are looked at on this machine before measuring (``bpfbench.measure.prerequisites``)."""
+    packages: tuple[str, ...] = ()
+    attaches: tuple[str, ...] = ()
+    """Kinds of attachment that it offers: uprobe, uretprobe, tracepoint, …"""
+    loader_env: Mapping[str, str] = field(default_factory=dict)
+    target_env: Mapping[str, str] = field(default_factory=dict)
+    engine: str | None = None
+    """The engine that every program must be proved to run on, e.g. ``kernel-jit``."""
+    backend: str | None = None
+    """The mechanism that diverts control, e.g. ``kernel-uprobe``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A typed quantity: what a sample reports under ``name``."""
+
+    name: str
+    title: str
+    unit: str
+    per: str | None
+    direction: Direction
+    primary: bool = False
+    """The primary metric steers the stop rule and stands in tables and figures; there is exactly one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way to do all cases of an experiment, mostly the name of a runtime."""
+
+    name: str
+    runtime: str
+    title: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Cases that belong together in tables and figures."""
+
+    name: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing that is measured on every arm."""
+
+    name: str
+    title: str
+    group: str
+    divisor: int = 1
+    """How many inner operations one call makes."""
+    floor: str | None = None
+    """The case whose cost is taken off before dividing: (case − floor) / divisor is the cost of one operation."""
+    attaches: tuple[str, ...] = ()
+    """Kinds of attachment that an instrumented arm must offer."""
+    labels: tuple[str, ...] = ()
+    """Short remarks shown wherever the case is shown, e.g. ``refused delete``."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """For the driver alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A measured experiment. ``driver`` names a module of ``bpfbench.drivers``."""
+
+    name: str
+    title: str
+    description: str
+    driver: str
+    baseline: str
+    packages: tuple[str, ...]
+    arms: tuple[Arm, ...]
+    groups: tuple[Group, ...]
+    cases: tuple[Case, ...]
+    metrics: tuple[Metric, ...]
+    location: Location
+    needs: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """For the driver alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How much is measured. Durations in seconds."""
+
+    name: str
+    title: str
+    least_blocks: int
+    most_blocks: int
+    warmup_blocks: int
+    half_width: float
+    """Sampling of a case stops when every arm's relative 95 % half-width is at most this."""
+    equivalence: float
+    """Ratios within 1 ± this count as ``same``."""
+    budget: float
+    """Seconds of sampling that one experiment may take."""
+    sample_time: float
+    """Seconds that the timed part of one sample aims at."""
+    figure_formats: tuple[str, ...]
+    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Experiment → parameters for its driver, over those of the experiment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """Something the operating system must provide, and the OS packages that bring it.
+
+    Exactly one of ``command`` (found on PATH), ``header`` (found by the C compiler) or ``file`` is set.
+    """
+
+    name: str
+    why: str
+    packages: Mapping[str, tuple[str, ...]]
+    """OS family (``debian``) → package names."""
+    command: str | None = None
+    header: str | None = None
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The checked ``name=value`` words of the command line."""
+
+    profile: str
+    arms: tuple[str, ...] | None = None
+    """None: all."""
+    cases: tuple[str, ...] | None = None
+    budget: float | None = None
+    """Seconds; None: the profile's."""
+    store: str | None = None
+    """Absolute path; None: the checkout's own."""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    """Source or package name → absolute path of a local stand-in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Everything that the specs say, validated as a whole."""
+
+    sources: Mapping[str, Source]
+    packages: Mapping[str, Package]
+    runtimes: Mapping[str, Runtime]
+    experiments: Mapping[str, Experiment]
+    profiles: Mapping[str, Profile]
+    default_profile: str
+    requirements: Mapping[str, Requirement]
+    digest: str
+    """SHA-256 over all specs and schemas."""
