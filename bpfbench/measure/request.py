@@ -1,0 +1,124 @@
+"""What one run is asked to do, and the key under which its samples lie in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bpfbench.codedigest import CodeDigests
+from bpfbench.measure import prerequisites
+from bpfbench.measure.fingerprint import Fingerprint
+from bpfbench.model.types import Arm, Case, Experiment, Profile, Runtime
+from bpfbench.sampling import Cell
+from bpfbench.store.keys import Key, make_key
+
+MEASURING_CODE = (
+    "sampling.py", "measure/loop.py", "measure/schedule.py", "measure/prerequisites.py", "process", "drivers/common.py",
+)
+"""What decides how a sample is taken. Statistics and reports are no part of it: changing them never measures again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A built package that the run executes: store item ``id``, its ``tree`` and the tree's ``hash``."""
+
+    id: str
+    tree: Path
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One experiment under one profile, whole or in part."""
+
+    experiment: Experiment
+    runtimes: Mapping[str, Runtime]
+    profile: Profile
+    outputs: Mapping[str, Output]
+    machine: Fingerprint
+    arms: tuple[str, ...] | None = None
+    cases: tuple[str, ...] | None = None
+    budget: float | None = None
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def partial(self) -> bool:
+        """Whether only some cases or arms are asked for."""
+        return len(self.chosen_arms) < len(self.experiment.arms) or len(self.chosen_cases) < len(self.experiment.cases)
+
+    @property
+    def chosen_arms(self) -> tuple[Arm, ...]:
+        """The arms asked for, in the spec's order."""
+        return tuple(arm for arm in self.experiment.arms if self.arms is None or arm.name in self.arms)
+
+    @property
+    def chosen_cases(self) -> tuple[Case, ...]:
+        """The cases asked for, in the spec's order."""
+        return tuple(case for case in self.experiment.cases if self.cases is None or case.name in self.cases)
+
+    @property
+    def seconds(self) -> float:
+        """The sampling budget."""
+        return self.profile.budget if self.budget is None else self.budget
+
+    def runtime(self, arm: Arm) -> Runtime:
+        """Return the runtime of an arm."""
+        return self.runtimes[arm.runtime]
+
+    def cells(self) -> list[Cell]:
+        """Return every chosen case on every chosen arm, in the spec's order."""
+        return [Cell(case, arm, self.runtime(arm)) for case in self.chosen_cases for arm in self.chosen_arms]
+
+
+def run_key(request: Request, codes: CodeDigests) -> Key:
+    """Return the key of the request's measurement: everything that can change its samples (design, decision 3)."""
+    experiment, profile = request.experiment, request.profile
+    return make_key(
+        f"measure-{experiment.name}",
+        {
+            "experiment": {
+                "name": experiment.name,
+                "driver": experiment.driver,
+                "params": {**experiment.params, **profile.params.get(experiment.name, {})},
+                "metrics": [[metric.name, metric.unit, metric.per] for metric in experiment.metrics],
+                "cases": {case.name: _case(case) for case in request.chosen_cases},
+            },
+            "arms": {arm.name: _arm(arm, request.runtime(arm)) for arm in request.chosen_arms},
+            "profile": _profile(profile, request.seconds),
+            "outputs": {name: output.hash for name, output in request.outputs.items()},
+            "code": codes.of([*MEASURING_CODE, f"drivers/{experiment.driver}.py"]),
+            "machine": request.machine.digest,
+            "prerequisites": {name: _seen(name) for name in _required(request)},
+        },
+    )
+
+
+def _required(request: Request) -> list[str]:
+    return sorted({name for arm in request.chosen_arms for name in request.runtime(arm).requires})
+
+
+def _seen(name: str) -> dict[str, Any]:
+    found = prerequisites.check(name)
+    return {"ok": found.ok, "seen": dict(found.seen)}
+
+
+def _case(case: Case) -> dict[str, Any]:
+    return {"divisor": case.divisor, "attaches": list(case.attaches), "params": dict(case.params)}
+
+
+def _arm(arm: Arm, runtime: Runtime) -> dict[str, Any]:
+    return {
+        "runtime": runtime.name, "where": runtime.where, "requires": list(runtime.requires),
+        "attaches": list(runtime.attaches), "loader_env": dict(runtime.loader_env), "target_env": dict(runtime.target_env),
+        "engine": runtime.engine, "backend": runtime.backend, "options": dict(arm.options),
+    }
+
+
+def _profile(profile: Profile, budget: float) -> dict[str, Any]:
+    return {
+        "name": profile.name, "least_blocks": profile.least_blocks, "most_blocks": profile.most_blocks,
+        "warmup_blocks": profile.warmup_blocks, "half_width": profile.half_width, "budget": budget,
+        "sample_time": profile.sample_time,
+    }
