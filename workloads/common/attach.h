@@ -1,0 +1,19 @@
+/* Attaches programs to functions of a file, in every process that maps it. */
+#pragma once
+
+#include "object.h"
+
+struct attachment {
+	const char *kind;     /* "uprobe" or "uretprobe" */
+	const char *program;  /* name in the object */
+	const char *function; /* symbol in the target */
+	struct bpf_program *loaded;
+	uint64_t attach_ns;
+};
+
+/* Splits KIND:PROGRAM:FUNCTION (the text is kept and changed), or fails as a wrong option. */
+struct attachment attachment_parse(char *text);
+/* Attaches; the link lives as long as this process. Fails in stage "attach". */
+void attachment_make(struct attachment *attachment, const char *target);
+/* Fields `attach: {kind, function}, attach_ns` in the program's entry. */
+void attachment_report(struct json *json, const struct attachment *attachment);
