@@ -1,0 +1,1 @@
+"""Whether a result can be believed: its schema, and what it means."""
