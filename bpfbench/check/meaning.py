@@ -10,7 +10,7 @@ from typing import Any
 from bpfbench.check.problem import Problem
 from bpfbench.check.relations import comparison_problems, operation_problems
 from bpfbench.check.summaries import metric_problems
-from bpfbench.check.view import Part, View
+from bpfbench.resultview import Part, View
 
 _SELECTED = (("arms", "arm"), ("cases", "case"))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bpfbench.check.problem import Problem
 from bpfbench.check.summaries import interval_problems
-from bpfbench.check.view import Part, View
+from bpfbench.resultview import Part, View
 
 SLACK = 1e-9
 

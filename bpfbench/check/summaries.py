@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from bpfbench.check.problem import Problem
-from bpfbench.check.view import Part
+from bpfbench.resultview import Part
 
 NANOSECONDS = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
 """Of the units of time."""
