@@ -1,0 +1,1 @@
+"""Things by key: keys → nar → tree → manifest → workshop → store, to be read in this order."""
