@@ -17,10 +17,10 @@ _CREDENTIALS = re.compile(r"(://)[^/@\s]+@")
 
 _BOOT_ONLY = frozenset(
     {
-        "boot-image", "bootif", "initrd", "root", "resume", "resume-offset", "resumedelay", "cryptdevice", "cryptkey",
-        "ip", "nfsroot", "nfsaddrs", "bootdev", "netif", "hostname", "systemd.hostname", "systemd.machine-id",
-        "systemd.set-credential", "systemd.set-credential-binary", "ostree", "init", "rdinit", "ds", "network-config",
-        "ci.datasource", "img", "image", "iso-scan/filename", "findiso",
+        "boot-image", "bootif", "initrd", "init", "rdinit", "root", "resume", "resume-offset", "resumedelay",
+        "cryptdevice", "cryptkey", "ip", "nfsroot", "nfsaddrs", "bootdev", "netif", "hostname", "ostree",
+        "systemd.hostname", "systemd.machine-id", "systemd.set-credential", "systemd.set-credential-binary",
+        "network-config", "ds", "ci.datasource", "img", "image", "iso-scan/filename", "findiso",
     }
 )  # fmt: skip
 """Parameters that name a disk, an image, an address, a host or what is started first. They change when a

@@ -37,8 +37,12 @@ class Sysroot:
 
     def text(self, name: str, limit: int = LIMIT) -> str:
         """Return at most ``limit`` bytes of a file as text. Raise Unreadable with the reason."""
+        return self.head(name, limit).decode("utf-8", "replace")
+
+    def head(self, name: str, limit: int) -> bytes:
+        """Return the first bytes of a file, at most ``limit``. Raise Unreadable with the reason."""
         try:
-            return self._bytes(name, limit).decode("utf-8", "replace")
+            return self._bytes(name, limit)
         except OSError as error:
             raise Unreadable(f"{name}: {os.strerror(error.errno or 0)}") from None
 
