@@ -89,6 +89,8 @@ def fold(records: Iterable[Record]) -> State:
         elif kind == "resume":
             state.resumed += 1
             pending = []
+        elif kind == "refused":
+            state.cell(record["case"], record["arm"]).refuse(record)
         elif kind in ("pilot", "sample"):
             pending.append(record)
         elif kind == "block":

@@ -1,0 +1,90 @@
+"""Everything that a task or a command needs to know about this call: checkout, model, words, machine.
+
+Made once, in dodo.py, from the command line; all of it is cheap or looked at on first use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bpfbench.codedigest import CodeDigests
+from bpfbench.layout import Layout
+from bpfbench.measure.fingerprint import Fingerprint, fingerprint
+from bpfbench.model.cache import load_cached
+from bpfbench.model.types import Experiment, Model, Profile, Words
+from bpfbench.model.words import parse_words
+
+_current: Context | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """One call of doit in one checkout."""
+
+    layout: Layout
+    model: Model
+    words: Words
+
+    @cached_property
+    def codes(self) -> CodeDigests:
+        """Digests of our own code."""
+        return CodeDigests(self.layout.state / "code.json")
+
+    @cached_property
+    def machine(self) -> Fingerprint:
+        """The machine that measures."""
+        return fingerprint()
+
+    @property
+    def profile(self) -> Profile:
+        """The profile asked for."""
+        return self.model.profiles[self.words.profile]
+
+    @cached_property
+    def mark(self) -> str:
+        """What all processes started from this checkout carry in their environment."""
+        return "bpfbench-" + hashlib.sha256(str(self.layout.root).encode()).hexdigest()[:16]
+
+    @cached_property
+    def results(self) -> Path:
+        """Where this call's results are shown. A partial or overridden run has a place of its own and replaces no full one."""
+        return self.layout.results / self.machine.name / (self.words.profile + self._partial + self._overrides)
+
+    @property
+    def _partial(self) -> str:
+        return "+partial" if self.words.arms or self.words.cases else ""
+
+    @property
+    def _overrides(self) -> str:
+        return "".join(f"@{name}" for name in sorted(self.words.overrides))
+
+    def chosen(self) -> list[Experiment]:
+        """Return the experiments that have any of the arms and cases asked for."""
+        words = self.words
+        return [
+            experiment
+            for experiment in self.model.experiments.values()
+            if (words.arms is None or any(arm.name in words.arms for arm in experiment.arms))
+            and (words.cases is None or any(case.name in words.cases for case in experiment.cases))
+        ]
+
+
+def create(root: Path, words: Mapping[str, str], cwd: Path) -> Context:
+    """Return the context of this call and make it the current one. Raises ``BenchError`` on any bad spec or word."""
+    global _current
+    model = load_cached(Layout.of(root))
+    checked = parse_words(words, model, cwd)
+    layout = Layout.of(root, Path(checked.store) if checked.store else None)
+    _current = Context(layout, model, checked)
+    return _current
+
+
+def current() -> Context:
+    """Return the context that dodo.py made."""
+    if _current is None:
+        raise RuntimeError("no context: the task file was not loaded")
+    return _current

@@ -1,0 +1,105 @@
+"""The steps behind check, figure and report: pure functions of result JSON, kept in the store like everything else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bpfbench.context import Context
+from bpfbench.errors import BenchError
+from bpfbench.model.types import Experiment
+from bpfbench.progress import Progress
+from bpfbench.steps import Step, View
+from bpfbench.store.keys import Key, make_key
+
+
+def result_path(context: Context, experiment: str) -> Path:
+    """Return where the result of an experiment is shown."""
+    return context.results / f"{experiment}.json"
+
+
+def check_step(context: Context, experiment: Experiment) -> Step:
+    """Return the step that holds a result against its schema and its meaning."""
+    path, schema = result_path(context, experiment.name), context.layout.schemas / "result.json"
+
+    def key() -> Key | None:
+        seen = _digests([path, schema])
+        return seen and make_key(f"check-{experiment.name}", {"seen": seen, "code": context.codes.of(["check"]), "pins": _pins(context)})
+
+    def make(tree: Path, progress: Progress) -> None:
+        from bpfbench.check.check import check_result
+
+        progress("checking")
+        problems = check_result(load(path), context.layout.schemas)
+        if problems:
+            lines = "\n".join(f"  {problem.path}: {problem.message}" for problem in problems)
+            raise BenchError(f"{path}: this result does not hold:\n{lines}", hint=f"delete it and run: ./bench run_{experiment.name}")
+        (tree / "verdict.json").write_text('{"problems": 0}\n')
+
+    return Step(f"check_{experiment.name}", context.layout, key, make)
+
+
+def figure_step(context: Context, experiment: Experiment) -> Step:
+    """Return the step that draws a result."""
+    path, formats = result_path(context, experiment.name), context.profile.figure_formats
+
+    def key() -> Key | None:
+        seen = _digests([path])
+        code = context.codes.of(["report"])
+        return seen and make_key(f"figure-{experiment.name}", {"seen": seen, "formats": list(formats), "code": code, "pins": _pins(context)})
+
+    def make(tree: Path, progress: Progress) -> None:
+        from bpfbench.report.figures import draw
+
+        progress("drawing")
+        for name, content in draw(load(path), formats).items():
+            (tree / name).write_bytes(content)
+
+    return Step(f"figure_{experiment.name}", context.layout, key, make, View(context.results / "figures"))
+
+
+def report_step(context: Context, experiments: Iterable[Experiment]) -> Step:
+    """Return the step that writes the report of all results that this call's experiments have."""
+    names = [experiment.name for experiment in experiments]
+
+    def key() -> Key | None:
+        there = [result_path(context, name) for name in names if result_path(context, name).exists()]
+        code = context.codes.of(["report"])
+        return make_key("report", {"seen": _digests(there) or {}, "experiments": names, "code": code, "pins": _pins(context)})
+
+    def make(tree: Path, progress: Progress) -> None:
+        from bpfbench.report.page import report_html, report_markdown
+
+        progress("writing")
+        results = [load(result_path(context, name)) for name in names if result_path(context, name).exists()]
+        (tree / "report.md").write_text(report_markdown(results))
+        (tree / "report.html").write_text(report_html(results))
+
+    return Step("report", context.layout, key, make, View(context.results))
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return a result JSON, or say what is wrong with the file."""
+    try:
+        result = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BenchError(f"{path}: not a readable result: {error}", hint="delete it and run ./bench again") from None
+    if not isinstance(result, dict):
+        raise BenchError(f"{path}: not a result: expected a JSON object", hint="delete it and run ./bench again")
+    return result
+
+
+def _digests(paths: Iterable[Path]) -> dict[str, str] | None:
+    """Return file name → SHA-256 of its bytes; None while one is missing."""
+    try:
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    except FileNotFoundError:
+        return None
+
+
+def _pins(context: Context) -> str:
+    """Return the digest of the libraries' pins: another matplotlib draws other bytes."""
+    return hashlib.sha256((context.layout.root / "requirements" / "run.txt").read_bytes()).hexdigest()

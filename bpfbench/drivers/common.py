@@ -1,0 +1,52 @@
+"""What drivers share: talking to our loaders and victims, expanding a runtime's environment, reading machine code."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bpfbench.process.child import Child
+from bpfbench.process.command import minimal_env
+
+START_DEADLINE = 30.0
+"""Seconds for a process to say that it is ready."""
+
+FIRST_INSTRUCTIONS = {
+    "55": "push", "4889f8": "mov", "4863": "movslq", "90": "nop1", "0f1f440000": "nop5", "f30f1efa": "endbr64",
+}
+"""Leading bytes (hex) → the name of the instruction, as experiment specs call it."""
+
+
+def first_instruction(code: str) -> str:
+    """Return the name of the instruction at the start of ``code`` (hex), or ``unknown``."""
+    return next((name for prefix, name in FIRST_INSTRUCTIONS.items() if code.startswith(prefix)), "unknown")
+
+
+def tell(child: Child, word: str, answer: str, deadline: float) -> dict[str, Any]:
+    """Send a command of the line protocol and return the JSON that its answer carries.
+
+    Raises ``ProcessError`` when the process dies or keeps silent.
+    """
+    child.send(word)
+    return hear(child, answer, deadline)
+
+
+def hear(child: Child, answer: str, deadline: float) -> dict[str, Any]:
+    """Wait for a line that begins with ``answer`` and return the JSON behind it."""
+    line = child.expect(re.compile(rf"^{re.escape(answer)}( |$)"), deadline)
+    body = line[len(answer):].strip()
+    found = json.loads(body) if body.startswith("{") else {}
+    return dict(found)
+
+
+def environment(extra: Mapping[str, str], work: Path, packages: Mapping[str, Path], segment: str) -> dict[str, str]:
+    """Return a complete environment: the minimal one and a runtime's additions, with ``{…}`` places filled in.
+
+    Known places are ``{work}``, ``{segment}`` and ``{package:NAME}``; an unknown one is a ``KeyError``.
+    """
+    places = {"work": str(work), "segment": segment, **{f"package:{name}": str(tree) for name, tree in packages.items()}}
+    expanded = {name: re.sub(r"\{([^{}]+)\}", lambda found: places[found[1]], value) for name, value in extra.items()}
+    return {**minimal_env(str(work)), **expanded}

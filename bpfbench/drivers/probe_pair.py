@@ -1,0 +1,254 @@
+"""Driver for probed functions: a loader that attaches, and a victim that calls a function and times itself.
+
+A sample is a fresh pair. The loader attaches to this arm's own copy of the victim before the victim starts; the victim warms
+up; the loader resets its counters; only then come the timed calls. The counters, read after the victim has exited, must equal
+the number of calls exactly: that is the sample's proof. A bare arm (no loader) proves that its text was never touched.
+
+Parameters of a case: ``function`` that is called and ``first_instruction`` that it must begin with; ``attach``
+(``KIND:PROGRAM:FUNCTION`` each), ``fill`` (``MAP:ENTRIES`` each), ``before`` (a function called, untimed, before each call),
+``writes`` (what the victim's buffer must begin with afterwards), ``refusable`` (why a kernel may refuse to load the program).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bpfbench.drivers.common import START_DEADLINE, environment, first_instruction, hear, tell
+from bpfbench.process.child import Child
+from bpfbench.process.command import Command
+from bpfbench.process.errors import ProcessError
+from bpfbench.sampling import Bench, Cell, Plan, Proof, Sample
+
+ROUNDS = 10
+"""Rounds a sample: the median of rounds is robust against one preemption."""
+LEAST_ROUND_NS = 2_000_000
+"""A pilot doubles its calls until a round lasts this long, so that it knows the time a call takes."""
+MOST_CALLS = 2_000_000
+"""Calls a round at most: a bare call of 2 ns needs no more for a clock of 30 ns resolution."""
+
+
+class Refused(Exception):
+    """The loader said ERROR: at which stage, and why."""
+
+    def __init__(self, stage: str, reason: str, log: str | None) -> None:
+        super().__init__(reason)
+        self.stage, self.reason, self.log = stage, reason, log
+
+
+class Invalid(Exception):
+    """What was observed is not what the case says it measures."""
+
+
+def create() -> ProbePair:
+    """Return a driver for one run."""
+    return ProbePair()
+
+
+class ProbePair:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self._victims: dict[str, Path] = {}
+
+    def pilot(self, bench: Bench, cell: Cell) -> tuple[Sample, Plan]:
+        """Try the cell and find out how many calls fill the profile's sample time."""
+        plan: dict[str, int] = {}
+        sample = self._attempt(bench, cell, plan, 0)
+        return sample, plan
+
+    def sample(self, bench: Bench, cell: Cell, plan: Plan, number: int) -> Sample:
+        """Measure the cell once."""
+        return self._attempt(bench, cell, dict(plan), number)
+
+    def _attempt(self, bench: Bench, cell: Cell, plan: dict[str, int], number: int) -> Sample:
+        work = bench.work / f"sample-{number}"
+        work.mkdir()
+        pair = _Pair(bench, cell, work, self._victim(bench, cell))
+        try:
+            return pair.measure(plan)
+        except Refused as refused:
+            return _refused(cell, refused)
+        except (Invalid, ProcessError) as error:
+            return Sample.failed(str(error))
+        finally:
+            pair.stop()
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _victim(self, bench: Bench, cell: Cell) -> Path:
+        """Return this arm's own copy of the victim: a kernel probe sits on the inode and must not be seen by other arms."""
+        arm = cell.arm.name
+        if arm not in self._victims:
+            folder = bench.work / f"arm-{arm}"
+            folder.mkdir()
+            self._victims[arm] = Path(shutil.copy(_package(bench) / "victim", folder / "victim"))
+            self._victims[arm].chmod(0o755)
+        return self._victims[arm]
+
+
+class _Pair:
+    """One loader (on an instrumented arm) and one victim, alive for one sample."""
+
+    def __init__(self, bench: Bench, cell: Cell, work: Path, victim: Path) -> None:
+        self.bench, self.cell, self.work, self.victim_file = bench, cell, work, victim
+        self.params: Mapping[str, Any] = cell.case.params
+        self.loader: Child | None = None
+        self.victim: Child | None = None
+        self.loaded: dict[str, Any] = {}
+
+    def measure(self, plan: dict[str, int]) -> Sample:
+        """Run the whole protocol; fills ``plan`` when it is empty."""
+        if self.cell.runtime.where != "none":
+            self.loaded = self._load()
+        ready = self._start_victim()
+        if not plan:
+            plan.update(self._calibrate())
+        warm = self._victim(f"warm {plan['warm']}", "WARM", plan)
+        if self.loader:
+            tell(self.loader, "reset", "OK reset", START_DEADLINE)
+        done = self._victim(f"run {plan['calls']} {ROUNDS}", "DONE", plan)
+        counters = self._finish()
+        calls = done["calls"] - warm["calls"]
+        proof = self._proof(calls, ready, done, counters)
+        return self._sample(ready, done, proof, calls)
+
+    def stop(self) -> None:
+        """End whatever still runs."""
+        for child in (self.victim, self.loader):
+            if child is not None:
+                child.stop()
+
+    def _load(self) -> dict[str, Any]:
+        package = _package(self.bench)
+        argv = [str(package / "loader"), "--object", str(package / "program.bpf.o"), "--target", str(self.victim_file)]
+        for option in ("attach", "fill"):
+            for value in self.params.get(option, ()):
+                argv += [f"--{option}", value]
+        self.loader = self._start("loader", argv, self.cell.runtime.loader_env, self.bench.other_cpus)
+        line = self.loader.expect(r"^(READY|ERROR) ", START_DEADLINE)
+        return _ready_or_refused(line)
+
+    def _start_victim(self) -> dict[str, Any]:
+        argv = [str(self.victim_file), "--function", self.params["function"]]
+        if self.params.get("before"):
+            argv += ["--before", self.params["before"]]
+        argv += self.params.get("victim_options", ())
+        self.victim = self._start("victim", argv, self.cell.runtime.target_env, self.bench.measured_cpus)
+        ready = hear(self.victim, "READY", START_DEADLINE)
+        found, wanted = first_instruction(ready["first_bytes"]), self.params.get("first_instruction")
+        if wanted and found != wanted:
+            raise Invalid(f"{self.params['function']} begins with {found} ({ready['first_bytes']}), expected {wanted}")
+        return ready
+
+    def _start(self, name: str, argv: list[str], extra: Mapping[str, str], cpus: frozenset[int]) -> Child:
+        env = environment(extra, self.work, self.bench.outputs, f"bpfbench-{self.work.parent.name}-{self.work.name}")
+        command = Command(tuple(argv), env, self.work, name, stdout="lines", stdin=True, cpus=cpus)
+        return self.bench.reaper.start(command, self.work)
+
+    def _calibrate(self) -> dict[str, int]:
+        """Double the calls until a round is long enough to tell the time of a call, and size the samples by that."""
+        calls = 16
+        while True:
+            done = self._victim(f"run {calls} 1", "DONE", {"calls": calls})
+            spent = done["rounds"][0]
+            if spent >= LEAST_ROUND_NS or calls >= MOST_CALLS:
+                break
+            calls *= 2
+        wanted = self.bench.profile.sample_time * 1e9 / ROUNDS / max(spent / calls, 0.1)
+        calls = max(1, min(MOST_CALLS, round(wanted)))
+        return {"calls": calls, "warm": max(calls, 16)}
+
+    def _victim(self, word: str, answer: str, plan: Mapping[str, int]) -> dict[str, Any]:
+        assert self.victim is not None
+        # Generous: a hundred times the wanted sample time, for a machine that stalls; a hang is still noticed.
+        return tell(self.victim, word, answer, 20.0 + 100 * self.bench.profile.sample_time)
+
+    def _finish(self) -> dict[str, Any]:
+        """Let the victim exit, then read the counters, then let the loader exit."""
+        assert self.victim is not None
+        _leave(self.victim, "the victim")
+        if self.loader is None:
+            return {}
+        counters = tell(self.loader, "read", "COUNTERS", START_DEADLINE)
+        _leave(self.loader, "the loader")
+        return counters
+
+    def _proof(self, calls: int, ready: Mapping[str, Any], done: Mapping[str, Any], counters: Mapping[str, Any]) -> Proof:
+        if self.loader is None:
+            untouched = done["live_bytes"] == ready["first_bytes"]
+            return Proof("untouched-text", 0, 0 if untouched else 1)
+        divisor = self.cell.case.divisor
+        for name, hits in counters["hits"].items():
+            if hits != calls:
+                return Proof(f"hits of {name}", calls, hits)
+            # Every program of a case with many operations does them all in each hit, also the one that only prepares.
+            if divisor > 1 and counters["inner"][name] != calls * divisor:
+                return Proof(f"operations of {name}", calls * divisor, counters["inner"][name])
+        self._check_written(done)
+        return Proof("hits", calls, calls)
+
+    def _check_written(self, done: Mapping[str, Any]) -> None:
+        wanted = self.params.get("writes")
+        if wanted and not bytes.fromhex(done["buffer"]).startswith(wanted.encode()):
+            raise Invalid(f"the victim's buffer holds {bytes.fromhex(done['buffer'])!r}, expected it to begin with {wanted!r}")
+
+    def _sample(self, ready: Mapping[str, Any], done: Mapping[str, Any], proof: Proof, calls: int) -> Sample:
+        engine = _engine(self.cell, self.loaded)
+        evidence = {
+            "function": ready["function"], "first_bytes": ready["first_bytes"], "first_instruction": first_instruction(ready["first_bytes"]),
+            "calls": calls, "rounds": ROUNDS, "programs": self.loaded.get("programs", []), "libbpf": self.loaded.get("libbpf"),
+        }
+        about: dict[str, Any] = {"proof": proof, "engine": engine, "backend": self.cell.runtime.backend, "evidence": evidence}
+        if not proof.holds:
+            return Sample.failed(f"not proved: expected {proof.expected} {proof.kind}, observed {proof.observed}", **about)
+        if engine != self.cell.runtime.engine:
+            return Sample.failed(f"ran on the engine {engine}, expected {self.cell.runtime.engine}", **about)
+        rounds = sorted(done["rounds"])
+        middle = (rounds[(len(rounds) - 1) // 2] + rounds[len(rounds) // 2]) / 2
+        metrics = {"time": middle / (calls / len(rounds)), "time_mean": sum(rounds) / calls}
+        return Sample("ok", metrics=metrics, **about)
+
+
+def _package(bench: Bench) -> Path:
+    return bench.outputs[bench.experiment.packages[0]]
+
+
+def _ready_or_refused(line: str) -> dict[str, Any]:
+    word, body = line.split(" ", 1)
+    found: dict[str, Any] = json.loads(body)
+    if word == "READY":
+        return found
+    raise Refused(found["stage"], f"{found['message']}".strip(), found.get("log"))
+
+
+def _refused(cell: Cell, refused: Refused) -> Sample:
+    """A kernel that may refuse this program makes the case unsupported; any other refusal is a failure."""
+    last = [line for line in (refused.log or "").splitlines() if line.strip() and not line.startswith("processed ")]
+    reason = f"{refused.stage}: {refused.reason}" + (f" [{last[-1].strip()}]" if last else "")
+    why = cell.case.params.get("refusable")
+    if why and refused.stage == "load":
+        return Sample.unsupported(f"the {cell.runtime.title} verifier refuses the program ({why}): {reason}")
+    return Sample.failed(reason)
+
+
+def _engine(cell: Cell, loaded: Mapping[str, Any]) -> str | None:
+    """Return the engine that is proved to have run: the kernel tells by the length of the machine code it made."""
+    if cell.runtime.where == "none":
+        return None
+    if cell.runtime.where == "kernel":
+        compiled = all(program.get("jited_length") for program in loaded["programs"])
+        return "kernel-jit" if compiled else "kernel-interpreter"
+    return None
+
+
+def _leave(child: Child, who: str) -> None:
+    child.send("quit")
+    exit = child.wait(START_DEADLINE)
+    if exit.code != 0:
+        with suppress(ProcessError):
+            child.stop()
+        raise Invalid(f"{who} ended with {exit}")

@@ -1,0 +1,150 @@
+"""The step behind ``run_<experiment>``: samples in the store, and the result JSON derived from them.
+
+Two items and not one: samples are expensive and keep their key for years; the result is summaries, titles and comparisons of
+them, made anew whenever statistics or specs' wording change, without measuring.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bpfbench.context import Context
+from bpfbench.measure.request import Output, Request, run_key
+from bpfbench.model.types import Experiment
+from bpfbench.progress import Progress
+from bpfbench.steps import Standing, Step, View
+from bpfbench.store.files import write_atomic
+from bpfbench.store.keys import Change, Key, make_key
+from bpfbench.store.store import Item
+
+JOURNAL = "journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureStep:
+    """Measures one experiment and shows its result."""
+
+    context: Context
+    experiment: Experiment
+    output: Callable[[str], Output | None]
+    """Package name → its built output, None while it is not built."""
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return f"run_{self.experiment.name}"
+
+    @property
+    def pointer(self) -> Path:
+        """The task's target for doit."""
+        return self._result().pointer
+
+    @property
+    def shown(self) -> Path:
+        """Where the result JSON is shown."""
+        return self.context.results / f"{self.experiment.name}.json"
+
+    def request(self) -> Request | None:
+        """Return what this run would measure; None while a package is not built."""
+        outputs = {name: self.output(name) for name in self.packages()}
+        if any(output is None for output in outputs.values()):
+            return None
+        context, words = self.context, self.context.words
+        return Request(
+            self.experiment, context.model.runtimes, context.profile, {k: v for k, v in outputs.items() if v},
+            context.machine, words.arms, words.cases, words.budget, words.overrides,
+        )
+
+    def standing(self) -> Standing:
+        """Say whether there is something to measure or to derive, and why."""
+        samples = self._samples().standing()
+        return self._result().standing() if samples.uptodate else samples
+
+    def run(self, progress: Progress) -> None:
+        """Measure unless the store has the samples, and show the result, also that of a run in which something failed."""
+        from bpfbench.measure.result import result_of
+        from bpfbench.measure.run import measure
+
+        request = self.request()
+        key = self._samples().key()
+        if request is None or key is None:
+            raise RuntimeError(f"{self.name}: run before its packages were built")
+        measured = measure(request, key, self.context.layout, self.context.mark, progress)
+        if measured.item:
+            self._samples().point(measured.item)
+            self._result().run(progress)
+        else:
+            self._result().forget_view()
+            write_atomic(self.shown, dump(result_of(request, key.id, measured.state)))
+
+    def changed(self) -> list[Change] | None:
+        """Return what changed in the samples' key since they were last taken, else in the result's key."""
+        return self._samples().changed() or self._result().changed()
+
+    def last(self) -> Item | None:
+        """Return the samples that were last taken here."""
+        return self._samples().last()
+
+    def budget(self) -> float:
+        """Return the seconds of sampling that a run may take."""
+        words = self.context.words
+        return self.context.profile.budget if words.budget is None else words.budget
+
+    def packages(self) -> list[str]:
+        """Return the packages that the run executes: the workload's and those of its arms' runtimes."""
+        runtimes = [self.context.model.runtimes[arm.runtime] for arm in self.experiment.arms]
+        return sorted({*self.experiment.packages, *(name for runtime in runtimes for name in runtime.packages)})
+
+    def _samples(self) -> Step:
+        return Step(f"samples_{self.experiment.name}", self.context.layout, self._samples_key, _never)
+
+    def _result(self) -> Step:
+        return Step(self.name, self.context.layout, self._result_key, self._derive, View(self.context.results))
+
+    def _samples_key(self) -> Key | None:
+        request = self.request()
+        return run_key(request, self.context.codes) if request else None
+
+    def _result_key(self) -> Key | None:
+        samples = self._samples().item()
+        if samples is None:
+            return None
+        codes = self.context.codes.of(["measure/result.py", "measure/fold.py", "measure/noise.py", "stats"])
+        return make_key(
+            f"result-{self.experiment.name}",
+            {"samples": samples.hash, "code": codes, "wording": self._wording(), "overrides": dict(self.context.words.overrides)},
+        )
+
+    def _wording(self) -> str:
+        """Return the digest of all that the specs say of this experiment: titles and labels stand in the result."""
+        runtimes = [asdict(self.context.model.runtimes[arm.runtime]) for arm in self.experiment.arms]
+        told: dict[str, Any] = {"experiment": asdict(self.experiment), "runtimes": runtimes, "profile": asdict(self.context.profile)}
+        for entry in (told["experiment"], *told["runtimes"]):
+            entry.pop("location")  # where a spec stands in its file changes nothing
+        return hashlib.sha256(json.dumps(told, sort_keys=True, default=dict).encode()).hexdigest()
+
+    def _derive(self, tree: Path, progress: Progress) -> None:
+        from bpfbench.measure.fold import fold
+        from bpfbench.measure.journal import read
+        from bpfbench.measure.result import result_of
+
+        progress("summarising")
+        samples, request, key = self._samples().item(), self.request(), self._samples_key()
+        assert samples and request and key
+        tree.mkdir(exist_ok=True)
+        result = result_of(request, key.id, fold(read(samples.tree / JOURNAL)))
+        (tree / f"{self.experiment.name}.json").write_bytes(dump(result))
+
+
+def dump(result: dict[str, Any]) -> bytes:
+    """Return result JSON as it is stored and shown: sorted by the writer, readable, finite numbers only."""
+    return json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+
+
+def _never(tree: Path, progress: Progress) -> None:
+    raise RuntimeError("samples are realised by bpfbench.measure.run")

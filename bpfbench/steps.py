@@ -1,0 +1,164 @@
+"""What stands behind a task: a store item by key, and perhaps a view of it where people look.
+
+A task is up to date when the item of its *present* key is realised and intact and the view shows exactly that item. Nothing
+else decides: no time stamp and no database, so both can be lost without harm (design, decision 1).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bpfbench.layout import Layout
+from bpfbench.progress import Progress
+from bpfbench.store import pointers
+from bpfbench.store.files import write_atomic
+from bpfbench.store.keys import Change, Key, changes
+from bpfbench.store.locks import MachineLock
+from bpfbench.store.store import Item, Store
+
+Make = Callable[[Path, Progress], "Mapping[str, Any] | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether a task has to run, and why in words."""
+
+    uptodate: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Where an item's files are shown: each file of the tree below ``target``."""
+
+    target: Path
+
+    def show(self, item: Item) -> dict[str, list[int]]:
+        """Copy the item's files into place, each atomically, and return what they look like there."""
+        seen = {}
+        for source in sorted(path for path in item.tree.rglob("*") if path.is_file()):
+            name = source.relative_to(item.tree).as_posix()
+            place = self.target / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(place, source.read_bytes())
+            seen[name] = _look(place)
+        return seen
+
+    def shows(self, seen: Mapping[str, list[int]]) -> bool:
+        """Whether the files are still those that ``show`` put there."""
+        with contextlib.suppress(OSError):
+            return all(_look(self.target / name) == look for name, look in seen.items())
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One item that a task realises. ``key`` returns None while something that it needs is not there yet."""
+
+    name: str
+    layout: Layout
+    key: Callable[[], Key | None]
+    make: Make
+    view: View | None = None
+    shares_machine: bool = False
+    """Whether making it is heavy work that must not run beside a measurement."""
+
+    @property
+    def pointer(self) -> Path:
+        """The small file that names the item this step last realised: the task's target for doit."""
+        return self.layout.pointers / f"{self.name}.json"
+
+    def item(self) -> Item | None:
+        """Return the item of the present key if it is realised and intact."""
+        key = self.key()
+        return Store(self.layout.store).find(key) if key else None
+
+    def standing(self) -> Standing:
+        """Say whether there is something to do, and why."""
+        key = self.key()
+        if key is None:
+            return Standing(False, "waits for what it is made from")
+        store = Store(self.layout.store)
+        if store.find(key) is None:
+            return Standing(False, self._why_absent(store, key))
+        pointer = pointers.read(self.pointer)
+        if pointer is None or pointer.item_id != key.id:
+            return Standing(False, "in the store already; only to be put in place")
+        if self.view and not self.view.shows(pointer.meta.get("view", {})):
+            return Standing(False, f"what is shown in {self.view.target} was changed or removed")
+        return Standing(True, "realised and intact")
+
+    def run(self, progress: Progress) -> Item:
+        """Realise the item (at once when the store has it), show it, and point to it."""
+        key = self.key()
+        if key is None:
+            raise RuntimeError(f"{self.name}: run before what it is made from")
+        store = Store(self.layout.store)
+        item = store.find(key) or self._realise(store, key, progress)
+        self.point(item)
+        return item
+
+    def point(self, item: Item) -> None:
+        """Show the item and write the pointer."""
+        seen = self.view.show(item) if self.view else {}
+        pointers.write(self.pointer, item.id, {"view": seen} if seen else {})
+
+    def changed(self) -> list[Change] | None:
+        """Return which components of the key changed since this step last ran; None when it never ran or cannot be told."""
+        key, last = self.key(), self.last()
+        return changes(last.manifest.components, key.components) if key and last else None
+
+    def forget_view(self) -> None:
+        """Remove what is shown (``doit clean``); the store keeps the item."""
+        pointer = pointers.read(self.pointer)
+        if self.view and pointer:
+            for name in pointer.meta.get("view", {}):
+                (self.view.target / name).unlink(missing_ok=True)
+            _remove_empty(self.view.target)
+        self.pointer.unlink(missing_ok=True)
+
+    def last(self) -> Item | None:
+        """Return the item that this step last realised, whatever its present key is."""
+        pointer = pointers.read(self.pointer)
+        return Store(self.layout.store).get(pointer.item_id) if pointer else None
+
+    def _realise(self, store: Store, key: Key, progress: Progress) -> Item:
+        def make(tree: Path) -> Mapping[str, Any]:
+            begun = time.monotonic()
+            meta = self.make(tree, progress) or {}
+            return {"wall": round(time.monotonic() - begun, 3), **meta}
+
+        if not self.shares_machine:
+            return store.realise(key, make)
+
+        def waiting(seconds: float) -> None:
+            progress(f"waiting for a measurement on this machine to end ({seconds:.0f} s)")
+
+        with MachineLock().shared(on_wait=waiting):
+            return store.realise(key, make)
+
+    def _why_absent(self, store: Store, key: Key) -> str:
+        if store.path(key).exists():
+            return "its item in the store is damaged"
+        changed = self.changed()
+        if not changed:
+            return "never made before"
+        names = ", ".join(change.path for change in changed[:3])
+        return f"changed: {names}" + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+
+
+def _look(path: Path) -> list[int]:
+    info = os.lstat(path)
+    return [info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino]
+
+
+def _remove_empty(directory: Path) -> None:
+    if directory.is_dir() and not any(directory.iterdir()):
+        shutil.rmtree(directory, ignore_errors=True)

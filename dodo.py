@@ -1,0 +1,31 @@
+"""The task file: hands the model to the creators in tasks/. All logic lives in bpfbench/."""
+
+import os
+from pathlib import Path
+
+from doit.exceptions import InvalidDodoFile
+
+from bpfbench import context
+from bpfbench.commands.words import command_line_words
+from bpfbench.errors import BenchError
+from tasks.build import task_build
+from tasks.check import task_check
+from tasks.figure import task_figure
+from tasks.report import task_report
+from tasks.run import task_run
+from tasks.system import task_system
+
+__all__ = ["DOIT_CONFIG", "task_build", "task_check", "task_figure", "task_report", "task_run", "task_system"]
+
+DOIT_CONFIG = {
+    "default_tasks": ["report"],
+    "backend": "json",
+    "dep_file": ".doit.db",
+    "reporter": "bench",
+    "verbosity": 0,
+}
+
+try:
+    context.create(Path(__file__).parent, command_line_words(), Path(os.environ.get("BENCH_CWD", os.curdir)))
+except BenchError as error:
+    raise InvalidDodoFile(str(error)) from None

@@ -1,0 +1,1 @@
+"""doit's side: one module a stage, each turning model objects into tasks. No logic lives here."""
