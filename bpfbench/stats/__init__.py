@@ -1,0 +1,1 @@
+"""Summaries, intervals, comparisons and the stop rule: pure, deterministic functions on arrays."""
