@@ -1,0 +1,56 @@
+"""Executables and shared libraries in C and assembly: gcc, one object a source, then one link."""
+
+from __future__ import annotations
+
+from bpfbench.build.steps import Step
+from bpfbench.model.types import Artefact
+
+COMPILE = (
+    "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", "-Werror",
+    # command lines name directories of this machine; they have no place in an output
+    "-gno-record-gcc-switches", "-ffile-prefix-map={root}=.",
+)
+"""For every source. Position-independent or not is said per kind below and not left to the distribution's
+default.
+"""
+LINK = ("-Wl,--build-id=none",)
+
+_KINDS = {"executable": ("-fPIE", "-pie"), "shared-library": ("-fPIC", "-shared")}
+"""Kind → how it is compiled, how it is linked."""
+
+
+def steps(artefact: Artefact) -> tuple[Step, ...]:
+    """Return the calls that make the program, in order: sources as the spec lists them, then the link."""
+    code, shape = _KINDS[artefact.kind]
+    flags = (*COMPILE, code, *(f"-I{place}" for place in artefact.includes), *artefact.flags)
+    objects = tuple(_object(artefact, source) for source in artefact.sources)
+    compiles = tuple(_compile(artefact, source, flags) for source in artefact.sources)
+    return (*compiles, _link(artefact, objects, shape))
+
+
+def _compile(artefact: Artefact, source: str, options: tuple[str, ...]) -> Step:
+    output = _object(artefact, source)
+    listing = f"{output}.d"
+    argv = (*options, "-MD", "-MF", f"{{build}}/{listing}", "-c", source, "-o", f"{{build}}/{output}")
+    return Step("gcc", argv, "compile", (source,), f"{{build}}/{output}", listing, options)
+
+
+def _link(artefact: Artefact, objects: tuple[str, ...], shape: str) -> Step:
+    libraries = tuple(f"-l{name}" for name in artefact.libraries)
+    listing = f"{_flat(artefact.output)}.link.d"
+    output = f"{{tree}}/{artefact.output}"
+    options = (shape, *LINK, *artefact.flags, *libraries)
+    # Objects are named relative to the scratch directory: the linker writes the names of some into the
+    # symbol table.
+    argv = (
+        shape, *LINK, *artefact.flags, f"-Wl,--dependency-file={listing}", *objects, *libraries, "-o", output,
+    )
+    return Step("gcc", argv, "link", objects, output, listing, options)
+
+
+def _object(artefact: Artefact, source: str) -> str:
+    return f"{_flat(artefact.output)}.{_flat(source)}.o"
+
+
+def _flat(path: str) -> str:
+    return path.replace("/", "_")

@@ -1,0 +1,120 @@
+"""The recipe of our own workloads: BPF objects and C programs from sources in this checkout.
+
+The same inputs and the same compilers give the same bytes, wherever the checkout lies, whoever builds and
+whenever.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bpfbench.build import bpf_object, c_program
+from bpfbench.build.digests import hash_inputs
+from bpfbench.build.invoke import Invoke, invoke
+from bpfbench.build.reads import (
+    NOTHING,
+    Reads,
+    check_declared,
+    check_foreseen,
+    compiler_error,
+    find_reads,
+    parse_listing,
+    sort_out,
+)
+from bpfbench.build.steps import Step
+from bpfbench.build.toolchain import Toolchain
+from bpfbench.model.types import Artefact, Package
+
+VERSION = 1
+"""Raise it when outputs change in a way that neither commands nor inputs show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A package's build before it runs: the calls, what they read, and the digests of all that."""
+
+    steps: tuple[Step, ...]
+    inputs: Mapping[str, str]
+    reads: Reads
+    external: Mapping[str, str]
+    """Real path → SHA-256 of every file outside the checkout that is read."""
+
+
+def key_components(package: Package, root: Path, *, cache: Path) -> Mapping[str, Any]:
+    """Return everything that can change the package's output, in JSON's types and free of this checkout's
+    path.
+
+    ``cache`` is a directory for what was learnt about compilers. Raises ``BenchError`` for a missing
+    compiler, header, library or input, and for a source that reads a file of the checkout that is no
+    declared input.
+    """
+    toolchain = Toolchain(cache)
+    plan = plan_build(package, root, toolchain)
+    tools = {name: toolchain.tool(name).identity() for name in sorted({step.tool for step in plan.steps})}
+    toolchain.save()
+    return {
+        "recipe": {"name": "workload", "version": VERSION},
+        "options": dict(package.options),
+        "steps": [step.written() for step in plan.steps],
+        "tools": tools,
+        "inputs": dict(plan.inputs),
+        "system": dict(plan.external),
+    }
+
+
+def make(package: Package, root: Path, tree: Path, *, cache: Path, run: Invoke = invoke) -> Mapping[str, Any]:
+    """Build the package's artefacts below ``tree`` and return what the manifest should remember.
+
+    ``run`` executes one compiler call. Raises ``BenchError`` with the compiler's words and the command to
+    repeat, and when anything was read that the key does not cover; what is below ``tree`` is then
+    worthless.
+    """
+    toolchain = Toolchain(cache)
+    plan = plan_build(package, root, toolchain)
+    toolchain.save()
+    build = tree / ".build"
+    build.mkdir(parents=True)
+    places = {"root": root, "build": build, "tree": tree}
+    read = NOTHING
+    for step in plan.steps:
+        Path(step.output.format(build=build, tree=tree)).parent.mkdir(parents=True, exist_ok=True)
+        _run_step(step, toolchain.tool(step.tool).path, places, run)
+        read |= _was_read(step, places)
+    check_declared(read, plan.inputs, package.name)
+    check_foreseen(read, plan.reads, package.name)
+    shutil.rmtree(build)
+    return {"tools": {step.tool: toolchain.tool(step.tool).version for step in plan.steps}}
+
+
+def plan_build(package: Package, root: Path, toolchain: Toolchain) -> Plan:
+    """Return the package's build and digests of all that it will read. Raises as ``key_components`` does."""
+    inputs = hash_inputs(root, package.inputs)
+    steps = tuple(step for artefact in package.artefacts for step in _steps(artefact))
+    reads = find_reads(steps, root, toolchain, inputs)
+    check_declared(reads, inputs, package.name)
+    external = {path: toolchain.digests.of(path) for path in sorted(reads.external)}
+    return Plan(steps, inputs, reads, external)
+
+
+def _steps(artefact: Artefact) -> tuple[Step, ...]:
+    return bpf_object.steps(artefact) if artefact.kind == "bpf-object" else c_program.steps(artefact)
+
+
+def _run_step(step: Step, program: str, places: Mapping[str, Path], run: Invoke) -> None:
+    outcome = run(step.command(program, places), places[step.cwd])
+    if outcome.code != 0:
+        raise compiler_error(step.sources, outcome.err, step.repeat(program, places))
+
+
+def _was_read(step: Step, places: Mapping[str, Path]) -> Reads:
+    """Return what the compiler says it has read, without what this build itself made."""
+    listed = parse_listing((places["build"] / step.listing).read_text())
+    made = sort_out(step.sources, places["build"], places["build"]) if step.kind == "link" else NOTHING
+    if step.kind == "link":
+        reads = sort_out(listed, places["build"], places["build"])
+        return Reads(reads.local - made.local, reads.external)
+    return sort_out(listed, places["root"], places["root"])
