@@ -7,6 +7,7 @@ Environment variables and host names are not recorded, secrets on the kernel's c
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -65,12 +66,21 @@ def _kernel(root: Sysroot, recorder: Recorder) -> dict[str, Json]:
     readers: Readers = {
         "release": lambda: root.line("/proc/sys/kernel/osrelease"),
         "version": lambda: root.line("/proc/sys/kernel/version"),
-        "compiled": lambda: root.line("/proc/version"),
+        "compiler": lambda: _compiler(root.line("/proc/version")),
         "command_line": lambda: cmdline.parse(root.text("/proc/cmdline")).text,
         "init_words_left_out": lambda: cmdline.parse(root.text("/proc/cmdline")).init_words,
         "tainted": lambda: root.number("/proc/sys/kernel/tainted"),
     }
     return _take(recorder, "kernel", readers)
+
+
+def _compiler(line: str) -> str:
+    """The first parentheses of /proc/version name a user and a host, the second what the kernel was
+    compiled with."""
+    found = re.search(r"\([^()@]*@[^()]*\) \((.*?)\) #", line)
+    if not found:
+        raise Unreadable("/proc/version: names no compiler")
+    return found.group(1)
 
 
 def _distribution(root: Sysroot, recorder: Recorder) -> dict[str, Json]:
@@ -102,7 +112,7 @@ def os_release(text: str) -> Mapping[str, str]:
         if not equals or name.startswith("#"):
             continue
         try:
-            found[name] = "".join(shlex.split(value)) if " " not in value else " ".join(shlex.split(value))
+            found[name] = " ".join(shlex.split(value))
         except ValueError:
             continue
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -62,32 +63,36 @@ def _mounted(root: Sysroot, version: int, path: str, controller: str | None) -> 
 
 
 def cpu_quota(root: Sysroot) -> float | str:
-    """Return how many CPUs' time this process may use in all, or ``unlimited``. Raise Unreadable."""
+    """Return how many CPUs' time this process may use in all, or ``unlimited``. Raise Unreadable if no
+    group tells."""
     tree = hierarchy(root, "cpu")
-    quotas = [quota for directory in tree.upwards() if (quota := _quota(root, tree.version, directory))]
-    return min(quotas) if quotas else UNLIMITED
+    files = ("cpu.max",) if tree.version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    quotas = [_quota(words) for words in _values(root, tree, files)]
+    return min(quotas, default=float("inf")) if any(map(math.isfinite, quotas)) else UNLIMITED
 
 
-def _quota(root: Sysroot, version: int, directory: str) -> float | None:
-    if version == 2:
-        words = (root.maybe(f"{directory}/cpu.max") or "").split()
-    else:
-        files = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-        words = [root.maybe(f"{directory}/{file}") or "" for file in files]
-    if len(words) == 2 and all(word.isascii() and word.isdigit() for word in words) and int(words[1]):
-        return int(words[0]) / int(words[1])
-    return None
+def _quota(words: list[str]) -> float:
+    numbers = [int(word) if word.isascii() and word.isdigit() else 0 for word in words]
+    return numbers[0] / numbers[1] if len(numbers) == 2 and all(numbers) else float("inf")
 
 
 def memory_limit(root: Sysroot) -> int | str:
-    """Return the bytes of memory that this process's cgroups allow, or ``unlimited``. Raise Unreadable."""
+    """Return the bytes of memory that this process's groups allow, or ``unlimited``. Raise Unreadable if no
+    group tells."""
     tree = hierarchy(root, "memory")
-    file = "memory.max" if tree.version == 2 else "memory.limit_in_bytes"
-    found = [root.maybe(f"{directory}/{file}") or "" for directory in tree.upwards()]
-    limits = [
-        int(word) for word in found if word.isascii() and word.isdigit() and int(word) < _V1_NO_MEMORY_LIMIT
-    ]
-    return min(limits) if limits else UNLIMITED
+    found = _values(root, tree, ("memory.max" if tree.version == 2 else "memory.limit_in_bytes",))
+    numbers = [int(words[0]) for words in found if words[0].isascii() and words[0].isdigit()]
+    return min((number for number in numbers if number < _V1_NO_MEMORY_LIMIT), default=UNLIMITED)
+
+
+def _values(root: Sysroot, tree: Hierarchy, files: tuple[str, ...]) -> list[list[str]]:
+    """Return the words of ``files`` for each group that has them all. Raise Unreadable when none has: that
+    is no answer."""
+    levels = [[root.maybe(f"{directory}/{file}") for file in files] for directory in tree.upwards()]
+    found = [" ".join(filter(None, level)).split() for level in levels if None not in level]
+    if not found:
+        raise Unreadable(f"{tree.directory}: no {files[0]} there or above")
+    return found
 
 
 def affinity(root: Sysroot) -> str:
