@@ -1,0 +1,436 @@
+"""The reaper and its supervisors (the picture is in ``bpfbench.process``). Runs alone, by ``python -I -S``.
+
+The harness asks the reaper for a supervisor by sending it one end of a socket pair. From then on it talks to
+that supervisor alone: an order with the three standard files, answered by ``started`` or ``failed``; at any time
+``stop``; at the end ``exit``. Messages are length-prefixed ``marshal``: both ends run the same interpreter, and
+it costs no import. For the same reason there is no pathlib here, no typing and no dataclass.
+"""
+# ruff: noqa: PTH123, PTH208
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import gc
+import marshal
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from typing import Any, NoReturn
+
+ORPHAN_GRACE = 0.5
+"""Seconds between TERM and KILL when the harness or the reaper is gone."""
+KILL_FOR = 1.0
+"""Seconds to go on killing until a process counts as one that cannot be ended (stuck in the kernel)."""
+KILL_EVERY = 0.02
+"""Seconds between two looks for processes that were forked while the others were killed."""
+
+TAG_LIMIT = 10
+"""RLIMIT_LOCKS: without effect since Linux 2.4.25, but inherited by everything below us, whatever it does to
+its environment, session or parent. The hard limit says that it is a tag, the soft limit says whose."""
+TAG = int.from_bytes(b"bpfbench", "big")
+
+PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
+
+
+# Messages ---------------------------------------------------------------------------------------------------
+
+
+def send(sock: socket.socket, message: object, fds: Sequence[int] = ()) -> None:
+    """Send one message (anything ``marshal`` takes) and, with it, open files."""
+    body = marshal.dumps(message)  # type: ignore[arg-type]
+    frame = len(body).to_bytes(4, "big") + body
+    done = socket.send_fds(sock, [frame], fds, socket.MSG_NOSIGNAL) if fds else 0
+    sock.sendall(frame[done:], socket.MSG_NOSIGNAL)
+
+
+def receive(sock: socket.socket) -> tuple[Any, list[int]]:
+    """Wait for one message and the files sent with it; ``(None, [])`` when the other side is gone."""
+    try:
+        head, fds, _, _ = socket.recv_fds(sock, 4, 3, socket.MSG_CMSG_CLOEXEC)
+        if not head:
+            return None, []
+        head += _exactly(sock, 4 - len(head))
+        return marshal.loads(_exactly(sock, int.from_bytes(head, "big"))), fds
+    except (ConnectionError, EOFError):
+        return None, []
+
+
+def _exactly(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = sock.recv(size - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data
+
+
+# Processes --------------------------------------------------------------------------------------------------
+
+
+class Process:
+    """A process as /proc shows it: ``pid`` and ``start`` (clock ticks since boot) name it for good."""
+
+    __slots__ = ("parent", "pid", "start", "zombie")
+
+    def __init__(self, pid: int, parent: int, start: int, zombie: bool) -> None:
+        self.pid, self.parent, self.start, self.zombie = pid, parent, start, zombie
+
+
+def look(pid: int) -> Process | None:
+    """Return the process ``pid``, None when there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return Process(pid, int(fields[1]), int(fields[19]), fields[0] in b"ZX")
+
+
+def processes() -> Iterator[Process]:
+    """Every process that /proc shows."""
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and (found := look(int(name))):
+            yield found
+
+
+def descendants(root: int, spare: Collection[int] = ()) -> list[Process]:
+    """The living processes below ``root``, without those in ``spare`` and what is below them."""
+    children: dict[int, list[Process]] = {}
+    for process in processes():
+        if process.pid not in spare:
+            children.setdefault(process.parent, []).append(process)
+    found: list[Process] = []
+    todo = [root]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += [process for process in below if not process.zombie]
+        todo += [process.pid for process in below]
+    return found
+
+
+def signal_process(process: Process, number: int) -> None:
+    """Send a signal to exactly this process, never to another that was given its number since."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        pidfd = os.pidfd_open(process.pid)
+        try:
+            now = look(process.pid)
+            if now and now.start == process.start:
+                signal.pidfd_send_signal(pidfd, number)
+        finally:
+            os.close(pidfd)
+
+
+def tag_of(reaper: Process) -> int:
+    """The soft limit that marks everything below ``reaper``."""
+    return reaper.pid << 40 | reaper.start % (1 << 40)
+
+
+# What the standard library does not wrap --------------------------------------------------------------------
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _call(result: int) -> None:
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _prctl(option: int, value: int | bytes) -> None:
+    argument = ctypes.c_char_p(value) if isinstance(value, bytes) else ctypes.c_ulong(value)
+    _call(_libc.prctl(option, argument, *[ctypes.c_ulong(0)] * 3))
+
+
+def _private_mounts() -> None:
+    _call(_libc.unshare(CLONE_NEWNS))
+    _call(_libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None))
+
+
+class Bell:
+    """Wakes a ``poll`` on ``fd`` when a child of this process ends."""
+
+    def __init__(self) -> None:
+        self.fd, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+
+    def silence(self) -> None:
+        """Forget the rings so far."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.fd, 4096)
+
+    def close(self) -> None:
+        """Give up both ends."""
+        os.close(self.fd)
+        os.close(self._write)
+
+
+# The command ------------------------------------------------------------------------------------------------
+
+
+def become(order: dict[str, Any], fds: Sequence[int], supervisor: int, report: int) -> NoReturn:
+    """Turn this freshly forked process into the command.
+
+    Writes the moment of the exec (monotonic ns) to ``report``, which the exec closes; or else ``|step|errno``.
+    """
+    step = "session"
+    try:
+        os.setsid()  # so that a script's `kill 0` reaches nobody else
+        for number, fd in enumerate(fds):
+            os.dup2(fd, number)
+        step = "cpus"
+        if order["cpus"]:
+            os.sched_setaffinity(0, order["cpus"])
+        step = "private mounts"
+        if order["private_mounts"]:
+            _private_mounts()
+        step = "identity"
+        if order["identity"]:
+            uid, gid, groups = order["identity"]
+            os.setgroups(groups)
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+        step = "cwd"
+        os.chdir(order["cwd"])
+        step = "program"
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which would clear it
+        if os.getppid() == supervisor:
+            os.write(report, b"%d" % time.monotonic_ns())
+            os.execve(order["path"], order["argv"], order["env"])
+    except BaseException as error:
+        os.write(report, b"|%s|%d" % (step.encode(), getattr(error, "errno", None) or errno.EINVAL))
+    finally:
+        os._exit(127)
+
+
+# The supervisor ---------------------------------------------------------------------------------------------
+
+
+class Supervisor:
+    """Runs one command and answers for everything below it; ends it all when an owner (a pidfd) dies."""
+
+    def __init__(self, conn: socket.socket, owners: Sequence[int]) -> None:
+        self.conn = conn
+        self.bell = Bell()
+        self.pid = 0
+        self.started = 0
+        self.exit: dict[str, Any] = {}
+        self.phase = "running"  # then "ending" (TERM was sent), "killing", "over"
+        self.deadline: float | None = None
+        self.give_up = 0.0
+        self.poller = select.poll()
+        for fd in (conn.fileno(), self.bell.fd, *owners):
+            self.poller.register(fd, select.POLLIN)
+
+    def run(self) -> int:
+        """Serve one order; return this process's exit status, 0 when nothing is left of the tree."""
+        if self.poller.poll()[0][0] != self.conn.fileno():
+            return 0  # an owner died before it could say what it wanted
+        order, fds = receive(self.conn)
+        if order is None:
+            return 0
+        _prctl(PR_SET_NAME, b"bench-supervise")
+        _prctl(PR_SET_CHILD_SUBREAPER, 1)
+        failure = self.launch(order, fds)
+        if failure:
+            self.tell({"failed": failure})
+            return 0
+        self.tell({"started": self.pid})
+        while self.phase != "over":
+            self.turn()
+        survivors = [] if self.alone() else [process.pid for process in descendants(os.getpid())]
+        self.tell({"exit": self.exit, "survivors": survivors})
+        return 1 if survivors else 0
+
+    def launch(self, order: dict[str, Any], fds: Sequence[int]) -> tuple[str, int] | None:
+        """Start the command; return the step that failed and its errno, None when it runs."""
+        watch, report = os.pipe2(os.O_CLOEXEC)
+        supervisor = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            become(order, fds, supervisor, report)
+        for fd in (report, *fds):
+            os.close(fd)
+        with open(watch, "rb", buffering=0) as file:
+            moment, *failure = file.readall().split(b"|")
+        self.started = int(moment or 0) or time.monotonic_ns()
+        if not failure:
+            return None
+        os.waitpid(self.pid, 0)
+        return failure[0].decode(), int(failure[1])
+
+    def turn(self) -> None:
+        """Sleep until something happens, and deal with it."""
+        patience = None if self.deadline is None else max(0.0, self.deadline - time.monotonic()) * 1000
+        for fd, _ in self.poller.poll(patience):
+            if fd == self.bell.fd:
+                self.bell.silence()
+                continue
+            message = receive(self.conn)[0] if fd == self.conn.fileno() else None
+            if message is None:  # an owner is dead, or has hung up
+                self.poller.unregister(fd)
+            self.end(ORPHAN_GRACE if message is None else message["stop"])
+        if self.alone():
+            self.phase = "over"
+        elif self.deadline is not None and time.monotonic() >= self.deadline:
+            self.kill()
+
+    def alone(self) -> bool:
+        """Collect the dead; say whether nobody is left. The command's own end is the end of its tree."""
+        try:
+            while (found := os.wait4(-1, os.WNOHANG))[0]:
+                if found[0] == self.pid:
+                    self.note(*found[1:])
+        except ChildProcessError:
+            return True
+        return False
+
+    def note(self, status: int, usage: resource.struct_rusage) -> None:
+        """Remember how the command itself ended; what it left behind is killed at once."""
+        self.exit = {
+            "status": status,
+            "wall": (time.monotonic_ns() - self.started) / 1e9,
+            "user": usage.ru_utime,
+            "system": usage.ru_stime,
+            "max_rss_kib": usage.ru_maxrss,
+        }
+        if self.phase == "running":
+            self.deadline = time.monotonic()
+
+    def end(self, grace: float) -> None:
+        """Ask the tree to end; it is killed ``grace`` seconds later."""
+        if self.phase == "running":
+            self.phase = "ending"
+            self.signal_tree(signal.SIGTERM)
+            self.deadline = time.monotonic() + grace
+        elif self.phase == "ending":
+            self.deadline = min(self.deadline or 0.0, time.monotonic() + grace)
+
+    def kill(self) -> None:
+        """Kill the tree, again and again while something is left of it, but not for ever."""
+        now = time.monotonic()
+        if self.phase != "killing":
+            self.phase, self.give_up = "killing", now + KILL_FOR
+        if now >= self.give_up:
+            self.phase = "over"
+        self.signal_tree(signal.SIGKILL)
+        self.deadline = now + KILL_EVERY
+
+    def signal_tree(self, number: int) -> None:
+        """Signal every process below."""
+        for process in descendants(os.getpid()):
+            signal_process(process, number)
+
+    def tell(self, message: object) -> None:
+        """Send a message to the harness, if it is still there."""
+        with contextlib.suppress(ConnectionError):
+            send(self.conn, message)
+
+
+# The reaper -------------------------------------------------------------------------------------------------
+
+
+class Reaper:
+    """Forks supervisors on request, and ends what a supervisor leaves behind when it is killed itself."""
+
+    def __init__(self, control: socket.socket, harness: int) -> None:
+        self.control = control
+        self.bell = Bell()
+        self.owners = (harness, os.pidfd_open(os.getpid()))
+        self.supervisors: set[int] = set()
+        self.chase = 0.0
+        """Until when to look for orphans (monotonic); 0 when there are none."""
+        self.poller = select.poll()
+        for fd in (control.fileno(), harness, self.bell.fd):
+            self.poller.register(fd, select.POLLIN)
+
+    def run(self) -> None:
+        """Serve until the harness is gone, then wait until the last supervisor has finished its work."""
+        serving = True
+        while serving or self.supervisors or self.chase:
+            for fd, _ in self.poller.poll(KILL_EVERY * 1000 if self.chase else None):
+                if fd == self.bell.fd:
+                    self.bell.silence()
+                elif fd == self.control.fileno() and (fds := receive(self.control)[1]):
+                    self.fork(fds[0])
+                else:
+                    self.poller.unregister(fd)
+                    serving = False
+            self.collect()
+
+    def fork(self, fd: int) -> None:
+        """Make a supervisor that talks to the harness over the socket ``fd``."""
+        pid = os.fork()
+        if pid:
+            os.close(fd)
+            self.supervisors.add(pid)
+            return
+        status = 1
+        try:
+            self.control.close()  # or the harness would not notice the reaper's end
+            self.bell.close()
+            with socket.socket(fileno=fd) as conn:
+                status = Supervisor(conn, self.owners).run()
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(status)
+
+    def collect(self) -> None:
+        """Collect the dead. Any other child has lost its supervisor: kill it and all below it."""
+        with contextlib.suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                if found[0] in self.supervisors:
+                    self.supervisors.discard(found[0])
+                    if found[1]:
+                        self.chase = time.monotonic() + KILL_FOR
+        if self.chase:
+            lost = descendants(os.getpid(), spare=self.supervisors)
+            for process in lost:
+                signal_process(process, signal.SIGKILL)
+            if not lost or time.monotonic() > self.chase:
+                self.chase = 0.0
+
+
+def _settle() -> None:
+    """Shed what was inherited from the harness, and take on what every supervisor shall inherit."""
+    os.chdir("/")
+    for number in {*range(signal.SIGHUP, signal.SIGSYS + 1)} - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if os.geteuid() != 0 and 0 in os.getresuid():
+        # The harness works as its invoker, but keeps root for us. All three ids must agree: a program that is
+        # executed with different real and effective ones ignores LD_PRELOAD.
+        os.setresuid(0, 0, 0)
+        os.setresgid(0, 0, 0)
+        os.setgroups([0])
+    own = look(os.getpid())
+    with contextlib.suppress(OSError, ValueError):  # below a smaller hard limit leftovers go unrecognised
+        resource.setrlimit(TAG_LIMIT, (tag_of(own), TAG) if own else (0, TAG))
+    _prctl(PR_SET_NAME, b"bench-reaper")
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    gc.disable()
+    gc.freeze()
+
+
+def main(control: int, harness: int) -> None:
+    """Serve the harness, whose pidfd is ``harness``, over the socket ``control``."""
+    for fd in (control, harness):
+        os.set_inheritable(fd, False)
+    _settle()
+    Reaper(socket.socket(fileno=control), harness).run()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
