@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shlex
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bpfbench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bpfbench.process.reaper import Reaper
 
 WALL = 600.0
 """Seconds after which a single compiler call counts as stuck."""
@@ -40,7 +45,10 @@ def environment() -> dict[str, str]:
 
 
 def invoke(argv: Sequence[str], cwd: Path) -> Outcome:
-    """Run a command that ends soon. Raises ``BenchError`` when it cannot be started or does not end."""
+    """Run a command that ends soon: questions to compilers.
+
+    Raises ``BenchError`` when it cannot be started or does not end.
+    """
     try:
         done = subprocess.run(
             argv, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
@@ -51,3 +59,27 @@ def invoke(argv: Sequence[str], cwd: Path) -> Outcome:
     except OSError as error:
         raise BenchError(f"{argv[0]} cannot be started: {error.strerror}", hint="./bench system") from error
     return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def supervised(reaper: Reaper, log_dir: Path) -> Invoke:
+    """Return an ``Invoke`` whose commands end with us, by whatever way, and leave their words in ``log_dir``.
+
+    For the build itself. They run as the user who called us through sudo, if that is how we were called.
+    """
+    from bpfbench.process.command import Command
+
+    counter = itertools.count(1)
+
+    def run(argv: Sequence[str], cwd: Path) -> Outcome:
+        name = f"{next(counter):03d}-{Path(argv[0]).name}"
+        child = reaper.start(Command(tuple(argv), environment(), cwd, name, unprivileged=True), log_dir)
+        try:
+            ended = child.wait(WALL)
+        finally:
+            child.stop()
+        if ended.code is None:
+            raise BenchError(f"{shlex.join(argv)} was killed by {ended.signal}", hint="is there memory enough?")
+        out, err = (log.read_text("utf-8", "replace") for log in (child.out, child.err))
+        return Outcome(ended.code, out, err)
+
+    return run
