@@ -153,7 +153,7 @@ def _examine(entry: Entry, tree: Path) -> Entry | str:
         if kind == "file" and status.st_size != entry.size:
             content = "another size"
         elif kind == "file":
-            content = file_digest(path)
+            content = file_digest(path, entry.size)
         else:
             content = _text(os.readlink(path)) if kind == "symlink" else ""  # noqa: PTH115 (bytes)
     except OSError as error:

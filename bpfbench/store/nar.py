@@ -58,10 +58,10 @@ def serialise(path: Path, write: Write, seen: Callable[[Node], object] = lambda 
     _node(os.fsencode(path), b"", write, seen)
 
 
-def file_digest(path: bytes) -> str:
-    """Return the SHA-256 of a file in hex."""
+def file_digest(path: bytes, size: int) -> str:
+    """Return the SHA-256 of a file of ``size`` bytes in hex."""
     digest = hashlib.sha256()
-    _read(path, digest.update)
+    _read(path, size, digest.update)
     return digest.hexdigest()
 
 
@@ -103,22 +103,22 @@ def _regular(path: bytes, status: os.stat_result, write: Write) -> bytes:
     if status.st_mode & stat.S_IXUSR:
         write(_strings(b"executable", b""))
     write(_string(b"contents") + status.st_size.to_bytes(8, "little"))
-    if _read(path, both) != status.st_size:
-        raise BenchError(f"{printable(path)} changed while it was being read")
+    _read(path, status.st_size, both)
     write(_ZEROS[: -status.st_size % 8])
     return digest.hexdigest().encode("ascii")
 
 
-def _read(path: bytes, take: Callable[[memoryview], object]) -> int:
-    """Pass a file on in chunks, so that its size does not matter; return how many bytes it had."""
+def _read(path: bytes, size: int, take: Callable[[memoryview], object]) -> None:
+    """Pass a file of ``size`` bytes on in chunks, so that its size does not matter."""
     total = 0
     buffer = memoryview(bytearray(_CHUNK))
     # O_NOFOLLOW: what lstat saw as a file must not have become a link to elsewhere.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb", buffering=0) as file:
-        while count := file.readinto(buffer):
+        while total <= size and (count := file.readinto(buffer)):
             take(buffer[:count])
             total += count
-    return total
+    if total != size:
+        raise BenchError(f"{printable(path)} changed while it was being read")
 
 
 def _strings(*values: bytes) -> bytes:

@@ -23,7 +23,7 @@ class Pointer:
 
 
 def write(path: Path, item_id: str, meta: Mapping[str, Json] | None = None) -> None:
-    """Let the file at ``path`` point to an item; if it does so already, do not touch it. Raises BenchError."""
+    """Let the file at ``path`` point to an item; leave it alone if it does. Raises BenchError."""
     pointer = {"item": item_id, "meta": plain(meta or {}, "meta")}
     data = (json.dumps(pointer, sort_keys=True, indent=1) + "\n").encode("ascii")
     with suppress(OSError):

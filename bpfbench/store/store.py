@@ -109,6 +109,13 @@ class Store:
                 self._install(room, key.id)
         return _item(self.path(key), manifest)
 
+    def recall(self, item_id: str) -> Item | None:
+        """Return an item by its manifest alone, whatever has become of its tree; None without a manifest."""
+        with suppress(OSError, BenchError):
+            path = self.path(item_id)
+            return _item(path, manifests.load(path / "manifest.json"))
+        return None
+
     def verify(self, item: Item) -> list[str]:
         """Hash everything in an item and return what is wrong with it."""
         return list(manifests.verify(item.manifest, item.tree))
@@ -122,9 +129,8 @@ class Store:
     def items(self) -> Iterator[Item]:
         """Yield all items that have a manifest, without looking at their trees."""
         for item_id in self.ids():
-            with suppress(OSError, BenchError):
-                path = self.path(item_id)
-                yield _item(path, manifests.load(path / "manifest.json"))
+            if item := self.recall(item_id):
+                yield item
 
     def remove(self, key: Key | str) -> None:
         """Delete an item; it vanishes at once. Nothing happens if it is not there."""
