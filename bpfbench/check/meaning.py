@@ -39,9 +39,10 @@ def _name_problems(view: View) -> Iterator[Problem]:
         if case["group"] not in groups:
             yield Problem(f"cases[{index}].group", f"there is no group {case['group']}")
         floor = case["floor"]
-        if floor is not None and (floor not in view.cases or floor == case["name"]):
+        left_out = result["partial"] and floor not in view.cases  # its cost then is not stated per operation
+        if floor is not None and not left_out and (floor not in view.cases or floor == case["name"]):
             yield Problem(f"cases[{index}].floor", f"{floor} is not another case")
-    if result["baseline"] not in view.arms:
+    if result["baseline"] not in view.arms and not result["partial"]:
         yield Problem("baseline", f"there is no arm {result['baseline']}")
     primary = sum(metric["primary"] for metric in result["metrics"])
     if primary != 1:

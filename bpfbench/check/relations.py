@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Iterator
 
 from bpfbench.check.problem import Problem
-from bpfbench.check.summaries import interval_problems
+from bpfbench.check.summaries import derived_problems, interval_problems
 from bpfbench.resultview import Part, View
 
 SLACK = 1e-9
@@ -21,12 +23,15 @@ def comparison_problems(view: View) -> Iterator[Problem]:
             yield Problem(path, "{} by {}: {} against {} is there twice".format(*key))
         seen.add(key)
         sides = list(_side_problems(view, item, path))
-        yield from sides
-        if not sides:
-            yield from _shared_problems(view, item, path)
-        for name in ("ratio", "difference"):
-            yield from interval_problems(item[name], item[f"{name}_ci"], f"{path}.{name}_ci", name)
-        yield from _verdict_problems(view, item, path)
+        yield from sides or _derived(view, item, path)
+        yield from interval_problems(
+            item["difference"], item["difference_ci"], f"{path}.difference_ci", "difference"
+        )
+        if (item["ratio"] is None) != (item["ratio_ci"] is None):
+            yield Problem(f"{path}.ratio_ci", "a ratio and its interval are there together or not at all")
+        elif item["ratio"] is not None:
+            yield from interval_problems(item["ratio"], item["ratio_ci"], f"{path}.ratio_ci", "ratio")
+            yield from _verdict_problems(view, item, path)
     yield from _missing_comparisons(view, seen)
 
 
@@ -46,30 +51,56 @@ def _side_problems(view: View, item: Part, path: str) -> Iterator[Problem]:
             yield Problem(f"{path}.{side}", f"{where} has no {item['metric']}")
 
 
-def _shared_problems(view: View, item: Part, path: str) -> Iterator[Problem]:
-    arm, against = (
-        set(view.cells[item["case"], item[side]]["metrics"][item["metric"]]["blocks"])
-        for side in ("arm", "against")
+def _shared(
+    view: View, one: tuple[str, str], other: tuple[str, str], metric: str
+) -> list[tuple[float, float]]:
+    """Return the values that two cells have from the same blocks."""
+    a, b = (
+        dict(zip(summary["blocks"], summary["values"], strict=False))
+        for summary in (view.cells[one]["metrics"][metric], view.cells[other]["metrics"][metric])
     )
-    shared = len(arm & against)
-    if item["n"] != shared:
-        yield Problem(f"{path}.n", f"is {item['n']}, the arms share {shared} blocks")
+    return [(a[block], b[block]) for block in sorted(a.keys() & b.keys())]
+
+
+def _derived(view: View, item: Part, path: str) -> Iterator[Problem]:
+    """Yield what does not follow from the blocks: median ratio (on logarithms), median difference."""
+    case = item["case"]
+    pairs = _shared(view, (case, item["arm"]), (case, item["against"]), item["metric"])
+    if item["n"] != len(pairs):
+        yield Problem(f"{path}.n", f"is {item['n']}, the arms share {len(pairs)} blocks")
+    if not pairs:
+        return
+    scale = max(max(abs(a), abs(b)) for a, b in pairs)
+    difference = statistics.median(a - b for a, b in pairs)
+    yield from derived_problems(item["difference"], difference, scale, f"{path}.difference")
+    if all(a > 0 and b > 0 for a, b in pairs):
+        if item["ratio"] is None:
+            yield Problem(f"{path}.ratio", "is missing, though no value is zero")
+        else:
+            ratio = math.exp(statistics.median(math.log(a) - math.log(b) for a, b in pairs))
+            yield from derived_problems(item["ratio"], ratio, ratio, f"{path}.ratio")
 
 
 def _verdict_problems(view: View, item: Part, path: str) -> Iterator[Problem]:
+    """Yield a problem unless the verdict is what the ratio's interval says; on an edge either will do."""
     metric = view.metrics.get(item["metric"])
     if metric is None:
         return
     low, high = item["ratio_ci"]
-    lower, higher = high < 1, low > 1
-    better, worse = (lower, higher) if metric["direction"] == "lower" else (higher, lower)
-    bound = view.result["design"]["equivalence"]
-    # Both readings of "within 1 ± bound" are let through: of the ratio, and of its logarithm.
-    same = low >= 1 - bound - SLACK and high <= 1 / (1 - bound) + SLACK
-    holds = {"better": better, "worse": worse, "same": same, "inconclusive": True}[item["verdict"]]
-    if not holds:
-        ratio = f"a ratio in [{low:g}, {high:g}]"
-        yield Problem(f"{path}.verdict", f"{item['verdict']} does not follow from {ratio}")
+    lower = metric["direction"] == "lower"
+    follows = set()
+    for slack in (SLACK, -SLACK):
+        bound = 1 + view.result["design"]["equivalence"] + slack
+        if 1 / bound <= low and high <= bound:
+            follows.add("same")
+        elif high < 1 - slack or low > 1 + slack:
+            follows.add("better" if (high < 1 - slack) == lower else "worse")
+        else:
+            follows.add("inconclusive")
+    if item["verdict"] not in follows:
+        expected = " or ".join(sorted(follows))
+        text = f"{item['verdict']} does not follow from a ratio in [{low:g}, {high:g}], which is {expected}"
+        yield Problem(f"{path}.verdict", text)
 
 
 def _missing_comparisons(view: View, seen: set[tuple[str, str, str, str]]) -> Iterator[Problem]:
@@ -104,13 +135,30 @@ def operation_problems(view: View) -> Iterator[Problem]:
         floor = view.cases[case]["floor"] if case in view.cases else None
         if floor is None:
             yield Problem(f"{path}.case", f"{case} has no floor to take off")
-        for part in (case, floor):
-            if part is not None and not view.ok(part, arm):
-                yield Problem(path, f"{part} × {arm} is not ok, so {case} has no cost of an operation")
+        missing = [part for part in (case, floor) if part is not None and not view.ok(part, arm)]
+        for part in missing:
+            yield Problem(path, f"{part} × {arm} is not ok, so {case} has no cost of an operation")
+        if floor is not None and not missing:
+            yield from _derived_operation(view, item, floor, path)
         if unit is not None and item["unit"] != unit:
             yield Problem(f"{path}.unit", f"is {item['unit']}, the primary metric's is {unit}")
         yield from interval_problems(item["value"], item["ci"], f"{path}.ci", "value")
     yield from _missing_operations(view, seen)
+
+
+def _derived_operation(view: View, item: Part, floor: str, path: str) -> Iterator[Problem]:
+    case, arm = item["case"], item["arm"]
+    name = view.primary["name"] if view.primary else ""
+    if any(view.summary(part, arm, name) is None for part in (case, floor)):
+        return
+    pairs = _shared(view, (case, arm), (floor, arm), name)
+    if not pairs:
+        yield Problem(path, f"{case} and {floor} share no block on {arm}")
+        return
+    divisor = view.cases[case]["divisor"]
+    value = statistics.median((a - b) / divisor for a, b in pairs)
+    scale = max(max(abs(a), abs(b)) for a, b in pairs) / divisor
+    yield from derived_problems(item["value"], value, scale, f"{path}.value")
 
 
 def _missing_operations(view: View, seen: set[tuple[str, str]]) -> Iterator[Problem]:

@@ -32,9 +32,9 @@ def metric_problems(summary: Part, metric: Part, design: Part, path: str) -> Ite
     yield from _derived_problems(summary, path)
     for name in ("median", "mean"):
         yield from interval_problems(summary[name], summary[f"{name}_ci"], f"{path}.{name}_ci", name)
-        low, high = summary[f"{name}_ci"]
-        if not (_at_most(summary["min"], low) and _at_most(high, summary["max"])):
-            yield Problem(f"{path}.{name}_ci", f"[{low:g}, {high:g}] reaches beyond the samples")
+    low, high = summary["median_ci"]
+    if not (_at_most(summary["min"], low) and _at_most(high, summary["max"])):
+        yield Problem(f"{path}.median_ci", f"[{low:g}, {high:g}] reaches beyond the samples")
 
 
 def interval_problems(estimate: float, interval: Sequence[float], path: str, name: str) -> Iterator[Problem]:
@@ -81,10 +81,12 @@ def _value_problems(values: Sequence[float], metric: Part, path: str) -> Iterato
 
 def _derived_problems(summary: Part, path: str) -> Iterator[Problem]:
     values = [float(value) for value in summary["values"]]
+    median = statistics.median(values)
     follows = {
         "mean": statistics.fmean(values),
         "sd": statistics.stdev(values) if len(values) > 1 else 0.0,
-        "median": statistics.median(values),
+        "median": median,
+        "mad": statistics.median(abs(value - median) for value in values),
         "min": min(values),
         "max": max(values),
         "p5": percentile(values, 5),
@@ -92,8 +94,13 @@ def _derived_problems(summary: Part, path: str) -> Iterator[Problem]:
     }
     scale = max(abs(value) for value in values)
     for name, figure in follows.items():
-        if not math.isclose(summary[name], figure, rel_tol=1e-6, abs_tol=TOLERANCE * scale):
-            yield Problem(f"{path}.{name}", f"is {summary[name]:g}, the values give {figure:g}")
+        yield from derived_problems(summary[name], figure, scale, f"{path}.{name}")
+
+
+def derived_problems(said: float, follows: float, scale: float, path: str) -> Iterator[Problem]:
+    """Yield a problem if a figure is not what the values give; ``scale`` is the size of those."""
+    if not math.isclose(said, follows, rel_tol=1e-6, abs_tol=TOLERANCE * scale):
+        yield Problem(path, f"is {said:g}, the values give {follows:g}")
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -28,7 +28,7 @@ def unit_phrase(unit: str, per: str | None) -> str:
 def decimals_for(error: float) -> int:
     """Return the decimals that an uncertainty justifies; negative: digits before the point say nothing.
 
-    The Particle Data Group's rule: of the error's first three digits, up to 354 two digits are kept, otherwise one.
+    The Particle Data Group's rule: two digits of the error up to 354 (of its first three), otherwise one.
     """
     if not error > 0 or not math.isfinite(error):
         return 0
@@ -45,7 +45,7 @@ def decimals_of(value: float, digits: int = 3) -> int:
 
 
 def fixed(value: float, decimals: int, *, thousands: str = THIN) -> str:
-    """Return ``value`` with so many decimals and its thousands apart; below 0 it is rounded to tens and so on."""
+    """Return ``value`` with so many decimals (−1: rounded to tens) and its thousands apart."""
     rounded = round(value, decimals)
     text = f"{abs(rounded):,.{max(decimals, 0)}f}".replace(",", thousands)
     return f"{MINUS}{text}" if rounded < 0 else text
@@ -58,7 +58,7 @@ def error_of(value: float, interval: Sequence[float]) -> float:
 
 
 def plus_minus(value: float, interval: Sequence[float], *, thousands: str = THIN) -> str:
-    """Return ``858 ± 12``: estimate and larger half of the interval, both to the digits that mean something."""
+    """Return ``858 ± 12``: estimate and larger half of the interval, to the digits that count."""
     error = error_of(value, interval)
     decimals = decimals_for(error) if error > 0 else decimals_of(value)
     return f"{fixed(value, decimals, thousands=thousands)} ± {fixed(error, decimals, thousands=thousands)}"
@@ -68,7 +68,7 @@ def span(value: float, interval: Sequence[float], *, thousands: str = THIN) -> s
     """Return ``846–870``: an interval to the digits that mean something."""
     decimals = decimals_in(value, interval)
     low, high = (fixed(bound, decimals, thousands=thousands) for bound in interval)
-    return f"{low}–{high}"
+    return f"{low} to {high}" if MINUS in low + high else f"{low}–{high}"
 
 
 def decimals_in(value: float, interval: Sequence[float]) -> int:
@@ -96,7 +96,7 @@ def scaled(value: float, unit: str) -> tuple[float, str]:
 
 
 def quantity(value: float, interval: Sequence[float] | None, unit: str, *, thousands: str = THIN) -> str:
-    """Return ``12.0 µs``: one number with its unit, to the digits that its interval carries, but at most four."""
+    """Return ``12.0 µs``: one number with its unit, to the digits that its interval carries, at most four."""
     factor, best = scaled(value, unit)
     decimals = decimals_of(value * factor)
     if interval is not None and error_of(value, interval) > 0:

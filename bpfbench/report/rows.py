@@ -6,6 +6,7 @@ import textwrap
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bpfbench.report.numbers import counted, duration, plus_minus, unit_phrase
@@ -17,7 +18,8 @@ _COLOURS = {"ok": "32", "failed": "31", "unsupported": "33", "skipped": "2", "bo
 def rows(result: Part) -> list[dict[str, Any]]:
     """Return one flat object per cell and metric.
 
-    A cell that is not ok has one, for the primary metric, without figures. ``low`` and ``high`` bound the interval of the median. Figures are in ``unit``.
+    A cell that is not ok has one, for the primary metric, without figures. ``low`` and ``high``
+    bound the interval of the median. Figures are in ``unit``.
     """
     view = View(result)
     found = []
@@ -56,6 +58,19 @@ def _row(result: Part, cell: Part, metric: Part) -> dict[str, Any]:
 
 
 Paint = Callable[[str, str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One case of a table: what it is called, its labels, and (text, style) for each arm."""
+
+    title: str
+    label: str
+    cells: list[tuple[str, str]]
+
+    @property
+    def whole(self) -> str:
+        return f"{self.title} ({self.label})" if self.label else self.title
 
 
 def _coloured(text: str, style: str) -> str:
@@ -140,14 +155,14 @@ def _block(view: View, width: int, paint: Paint, inner: bool) -> list[str]:
     arms = view.arms_of(inner=inner)
     unit = unit_phrase(metric["unit"], "operation" if inner else metric["per"])
     body = [
-        (_case_text(view.cases[case]), [_cell_text(view, case, arm, inner) for arm in arms]) for case in cases
+        _Line(
+            clean(view.cases[case]["title"]),
+            clean(", ".join(view.cases[case]["labels"])),
+            [_cell_text(view, case, arm, inner) for arm in arms],
+        )
+        for case in cases
     ]
     return ["", *_grid(unit, [clean(arm) for arm in arms], body, width, paint)]
-
-
-def _case_text(case: Part) -> str:
-    labels = ", ".join(case["labels"])
-    return clean(f"{case['title']} ({labels})" if labels else case["title"])
 
 
 def _cell_text(view: View, case: str, arm: str, inner: bool) -> tuple[str, str]:
@@ -169,36 +184,41 @@ def _pad(text: str, width: int, *, left: bool) -> str:
     return text + space if left else space + text
 
 
-Body = Sequence[tuple[str, list[tuple[str, str]]]]
-"""Title of a case, and (text, style) per arm."""
-
-
-def _grid(unit: str, heads: Sequence[str], body: Body, width: int, paint: Paint) -> list[str]:
-    """Align a table; where it would be wider than ``width``, give each case lines of its own."""
-    first = max(columns_of(text) for text in [unit, *(row[0] for row in body)])
+def _grid(unit: str, heads: Sequence[str], body: Sequence[_Line], width: int, paint: Paint) -> list[str]:
+    """Align a table. Too wide: labels get lines of their own; still too wide: every figure gets one."""
     sizes = [
-        max(columns_of(text) for text in [head, *(row[1][index][0] for row in body)])
+        max(columns_of(text) for text in [head, *(line.cells[index][0] for line in body)])
         for index, head in enumerate(heads)
     ]
-    if 2 + first + sum(3 + size for size in sizes) > width:
+    room = width - 2 - sum(3 + size for size in sizes)
+    whole = [line.whole for line in body]
+    for titles in (whole, [line.title for line in body]):
+        first = max(columns_of(text) for text in [unit, *titles])
+        if first <= room:
+            break
+    else:
         return _listing(unit, heads, body, paint)
     head = "".join("   " + _pad(text, size, left=False) for text, size in zip(heads, sizes, strict=True))
     lines = ["  " + paint(_pad(unit, first, left=True) + head, "bold")]
-    for title, cells in body:
-        line = "  " + _pad(title, first, left=True)
-        for (text, style), size in zip(cells, sizes, strict=True):
-            padded = _pad(text, size, left=False)
-            line += "   " + (padded if style == "ok" else paint(padded, style))
-        lines.append(line.rstrip())
+    for title, line in zip(titles, body, strict=True):
+        text = "  " + _pad(title, first, left=True)
+        for (figure, style), size in zip(line.cells, sizes, strict=True):
+            text += "   " + _styled(_pad(figure, size, left=False), style, paint)
+        lines.append(text.rstrip())
+        if line.label and titles is not whole:
+            lines.append("    " + paint(line.label, "dim"))
     return lines
 
 
-def _listing(unit: str, heads: Sequence[str], body: Body, paint: Paint) -> list[str]:
+def _styled(text: str, style: str, paint: Paint) -> str:
+    return text if style == "ok" else paint(text, style)
+
+
+def _listing(unit: str, heads: Sequence[str], body: Sequence[_Line], paint: Paint) -> list[str]:
     lines = ["  " + paint(unit, "bold")]
     size = max(columns_of(head) for head in heads)
-    for title, cells in body:
-        lines.append(f"  {title}")
-        for head, (text, style) in zip(heads, cells, strict=True):
-            shown = text if style == "ok" else paint(text, style)
-            lines.append(f"    {_pad(head, size, left=True)}  {shown}")
+    for line in body:
+        lines.append(f"  {line.whole}")
+        for head, (text, style) in zip(heads, line.cells, strict=True):
+            lines.append(f"    {_pad(head, size, left=True)}  {_styled(text, style, paint)}")
     return lines

@@ -248,7 +248,7 @@ MEANING = {
     # figures that do not follow
     **{
         f"{name} of its own": (set_time(**{name: 1000.0}), f"cells[4].metrics.time.{name}", "values give")
-        for name in ("mean", "sd", "median", "min", "max", "p5", "p95")
+        for name in ("mean", "sd", "median", "mad", "min", "max", "p5", "p95")
     },
     "interval beside its median": (
         set_time(median_ci=[1.0, 2.0]),
@@ -307,11 +307,20 @@ MEANING = {
         "uprobe: kernel against native is missing",
     ),
     "missing comparison of kernel and userspace": (
-        lambda r: r["comparisons"].remove(comparison_of(r, against="embedded")),
+        lambda r: r["comparisons"].remove(comparison_of(r, arm="embedded", against="kernel")),
         "comparisons",
         "uprobe: kernel against embedded is missing",
     ),
     "n of a comparison": (set_comparison(n=2), "comparisons[", "blocks"),
+    "verdict overlooked": (set_comparison(verdict="inconclusive"), "comparisons[", "which is worse"),
+    "ratio of its own": (set_comparison(ratio=565.0), "comparisons[", "values give"),
+    "difference of its own": (
+        lambda r: comparison_of(r).update(difference=comparison_of(r)["difference"] * 1.001),
+        "comparisons[",
+        "values give",
+    ),
+    "ratio left out": (set_comparison(ratio=None, ratio_ci=None), "comparisons[", "though no value"),
+    "ratio without interval": (set_comparison(ratio_ci=None), "comparisons[", "together"),
     "ratio beside its interval": (set_comparison(ratio=1.0), "comparisons[", "contain"),
     "difference beside its interval": (set_comparison(difference=-1.0), "comparisons[", "contain"),
     **{
@@ -329,6 +338,11 @@ MEANING = {
     "operation twice": (lambda r: r["operations"].append(dict(r["operations"][0])), "operations[", "twice"),
     "operation in another unit": (_set("operations", 0, "unit", "ms"), "operations[0].unit", "primary"),
     "operation beside its interval": (_set("operations", 0, "value", 1e6), "operations[0].ci", "contain"),
+    "operation of its own": (
+        lambda r: r["operations"][0].update(value=r["operations"][0]["value"] * 1.001),
+        "operations[0].value",
+        "give",
+    ),
     "missing operation": (lambda r: r["operations"].pop(0), "operations", "missing"),
 }
 
@@ -349,6 +363,26 @@ def test_higher_is_better_turns_the_verdict_round(valid):
     decided = [pair for pair in result["comparisons"] if pair["verdict"] in ("better", "worse")]
     assert len(problems) == len(decided) > 50
     assert all("does not follow" in problem.message for problem in problems)
+
+
+def keep(result, arms, cases):
+    """Cut a result down to a selection, as a run of that selection gives it."""
+    result["partial"] = {"arms": arms, "cases": cases}
+    result["arms"] = [arm for arm in result["arms"] if arm["name"] in arms]
+    result["cases"] = [case for case in result["cases"] if case["name"] in cases]
+    for key in ("cells", "comparisons", "operations"):
+        result[key] = [item for item in result[key] if item["arm"] in arms and item["case"] in cases]
+    result["comparisons"] = [item for item in result["comparisons"] if item["against"] in arms]
+    return result
+
+
+@pytest.mark.parametrize("arms", [["kernel"], ["native", "kernel"]])
+def test_a_selection_without_baseline_or_floor_is_valid(make, arms):
+    result = keep(make(("native", "kernel"), broken=False), arms, ["read", "array-update"])
+    result["operations"] = []
+    assert check_result(result, SCHEMAS) == []
+    result["partial"] = None
+    assert any("not another case" in problem.message for problem in check_result(result, SCHEMAS))
 
 
 def test_a_whole_partial_run_is_valid(make):

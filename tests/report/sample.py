@@ -9,6 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from bpfbench.stats.compare import compare, per_operation
+from bpfbench.stats.stopping import relative_half_width
+from bpfbench.stats.summary import summarise
+
 GROUPS = [
     ("hooks", "Hooks"),
     ("memory", "User memory"),
@@ -69,59 +73,39 @@ DESIGN = {
     "confidence": 0.95,
     "budget_s": 240,
     "sample_time_s": 0.04,
+    "measured_cpus": [1],
 }
 
 
-def summarise(values: np.ndarray, blocks: list[int], rng: np.random.Generator) -> dict[str, Any]:
-    """Return the summary of one metric, with percentile-bootstrap intervals."""
-    drawn = values[rng.integers(0, len(values), (400, len(values)))]
-    median, mean = float(np.median(values)), float(np.mean(values))
-    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
-    mean_low, mean_high = np.percentile(drawn.mean(axis=1), [2.5, 97.5])
+def _summary(values: np.ndarray, blocks: list[int]) -> dict[str, Any]:
+    s = summarise(values)
     return {
-        "n": len(values),
-        "mean": mean,
-        "sd": float(np.std(values, ddof=1)),
-        "median": median,
-        "mad": float(np.median(np.abs(values - median))),
-        "min": float(values.min()),
-        "max": float(values.max()),
-        "p5": float(np.percentile(values, 5)),
-        "p95": float(np.percentile(values, 95)),
-        "median_ci": [min(float(low), median), max(float(high), median)],
-        "mean_ci": [min(float(mean_low), mean), max(float(mean_high), mean)],
-        "outliers": [],
+        "n": s.n,
+        "mean": s.mean,
+        "sd": s.sd,
+        "median": s.median,
+        "mad": s.mad,
+        "min": s.minimum,
+        "max": s.maximum,
+        "p5": s.p5,
+        "p95": s.p95,
+        "median_ci": [s.median_low, s.median_high],
+        "mean_ci": [s.mean_low, s.mean_high],
+        "outliers": list(s.outliers),
         "values": [float(value) for value in values],
         "blocks": blocks,
     }
 
 
-def compare(a: np.ndarray, b: np.ndarray, equivalence: float, rng: np.random.Generator) -> dict[str, Any]:
-    """Return the comparison of two arms of a case; values of the same block stand at the same index."""
-    drawn = rng.integers(0, len(a), (400, len(a)))
-    ratios = np.median(a[drawn], axis=1) / np.median(b[drawn], axis=1)
-    differences = np.median(a[drawn], axis=1) - np.median(b[drawn], axis=1)
-    ratio, difference = float(np.median(a) / np.median(b)), float(np.median(a) - np.median(b))
-    low, high = (float(bound) for bound in np.percentile(ratios, [2.5, 97.5]))
-    dlow, dhigh = (float(bound) for bound in np.percentile(differences, [2.5, 97.5]))
-    ratio_ci, difference_ci = (
-        [min(low, ratio), max(high, ratio)],
-        [min(dlow, difference), max(dhigh, difference)],
-    )
-    verdict = "inconclusive"
-    if ratio_ci[0] > 1 - equivalence and ratio_ci[1] < 1 + equivalence:
-        verdict = "same"
-    elif ratio_ci[1] < 1:
-        verdict = "better"
-    elif ratio_ci[0] > 1:
-        verdict = "worse"
+def _comparison(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
+    c = compare(a, b, direction="lower", equivalence=DESIGN["equivalence"])
     return {
-        "n": len(a),
-        "ratio": ratio,
-        "ratio_ci": ratio_ci,
-        "difference": difference,
-        "difference_ci": difference_ci,
-        "verdict": verdict,
+        "n": c.n,
+        "ratio": c.ratio,
+        "ratio_ci": [c.ratio_low, c.ratio_high],
+        "difference": c.difference,
+        "difference_ci": [c.difference_low, c.difference_high],
+        "verdict": c.verdict,
     }
 
 
@@ -141,10 +125,9 @@ def _cell(case: str, arm: str, status: str, reason: str | None) -> dict[str, Any
     }
 
 
-def _ok_cell(case: str, arm: str, values: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
-    summary = summarise(values, list(range(1, len(values) + 1)), rng)
-    low, high = summary["median_ci"]
-    width = (high - low) / 2 / summary["median"]
+def _ok_cell(case: str, arm: str, values: np.ndarray) -> dict[str, Any]:
+    summary = _summary(values, list(range(1, len(values) + 1)))
+    width = relative_half_width(values)
     calls = 48_000 * len(values)
     more: dict[str, Any] = {
         "stopped": "width" if width <= DESIGN["half_width"] else "budget",
@@ -175,7 +158,7 @@ def _cells(arms: list[str], broken: bool, rng: np.random.Generator) -> list[dict
                 own = costs[0] if arm == "kernel" else costs[1]
                 cost += own * divisor + (uprobe[arm] if divisor > 1 else 0.0)
             values = cost * (1 + np.abs(rng.normal(0, 0.012, int(rng.integers(9, 16)))))
-            cells.append(_ok_cell(case, arm, values, rng))
+            cells.append(_ok_cell(case, arm, values))
     return cells
 
 
@@ -183,15 +166,15 @@ def _values(cell: dict[str, Any] | None) -> np.ndarray | None:
     return np.array(cell["metrics"]["time"]["values"]) if cell and cell["status"] == "ok" else None
 
 
-def _comparisons(cells: dict[tuple[str, str], Any], rng: np.random.Generator) -> list[dict[str, Any]]:
+def _comparisons(cells: dict[tuple[str, str], Any]) -> list[dict[str, Any]]:
     found = []
     for case, *_ in CASES:
-        for arm, against in (("kernel", "native"), ("embedded", "native"), ("kernel", "embedded")):
+        for arm, against in (("kernel", "native"), ("embedded", "native"), ("embedded", "kernel")):
             a, b = _values(cells.get((case, arm))), _values(cells.get((case, against)))
             if a is not None and b is not None:
                 n = min(len(a), len(b))
                 pair = {"case": case, "metric": "time", "arm": arm, "against": against}
-                found.append(pair | compare(a[:n], b[:n], DESIGN["equivalence"], rng))
+                found.append(pair | _comparison(a[:n], b[:n]))
     return found
 
 
@@ -203,10 +186,8 @@ def _operations(cells: dict[tuple[str, str], Any], arms: list[str]) -> list[dict
             if divisor == 1 or arm == "native" or a is None or b is None:
                 continue
             n = min(len(a), len(b))
-            each = (a[:n] - b[:n]) / divisor
-            spread = 1.96 * float(np.std(each, ddof=1)) / n**0.5
-            value = float(np.median(each))
-            ci = [value - spread, value + spread]
+            e = per_operation(a[:n], b[:n], divisor)
+            value, ci = e.value, [e.low, e.high]
             found.append({"case": case, "arm": arm, "value": value, "ci": ci, "unit": "ns"})
     return found
 
@@ -295,6 +276,6 @@ def make(
         ],
         "arms": [_arm(name, cells) for name in names],
         "cells": cells,
-        "comparisons": _comparisons(by_id, rng),
+        "comparisons": _comparisons(by_id),
         "operations": _operations(by_id, names),
     }
