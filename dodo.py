@@ -8,14 +8,14 @@ from doit.exceptions import InvalidDodoFile
 from bpfbench import context
 from bpfbench.commands.words import command_line_words
 from bpfbench.errors import BenchError
-from tasks.build import task_build
-from tasks.check import task_check
-from tasks.figure import task_figure
+from tasks.build import task_builds
+from tasks.check import task_checks
+from tasks.figure import task_figures
 from tasks.report import task_report
-from tasks.run import task_run
+from tasks.run import task_runs
 from tasks.system import task_system
 
-__all__ = ["DOIT_CONFIG", "task_build", "task_check", "task_figure", "task_report", "task_run", "task_system"]
+__all__ = ["DOIT_CONFIG", "task_builds", "task_checks", "task_figures", "task_report", "task_runs", "task_system"]
 
 DOIT_CONFIG = {
     "default_tasks": ["report"],

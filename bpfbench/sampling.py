@@ -58,6 +58,8 @@ class Sample:
     engine: str | None = None
     backend: str | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    cpu: float | None = None
+    """CPU seconds that the sample's own processes had, so that all others can be told apart; None: not known."""
 
     @classmethod
     def failed(cls, reason: str, **more: Any) -> Sample:

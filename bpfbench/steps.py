@@ -89,7 +89,7 @@ class Step:
         if store.find(key) is None:
             return Standing(False, self._why_absent(store, key))
         pointer = pointers.read(self.pointer)
-        if pointer is None or pointer.item_id != key.id:
+        if pointer is None or pointer.item != key.id:
             return Standing(False, "in the store already; only to be put in place")
         if self.view and not self.view.shows(pointer.meta.get("view", {})):
             return Standing(False, f"what is shown in {self.view.target} was changed or removed")
@@ -113,7 +113,7 @@ class Step:
     def changed(self) -> list[Change] | None:
         """Return which components of the key changed since this step last ran; None when it never ran or cannot be told."""
         key, last = self.key(), self.last()
-        return changes(last.manifest.components, key.components) if key and last else None
+        return changes(last.manifest.key.components, key.components) if key and last else None
 
     def forget_view(self) -> None:
         """Remove what is shown (``doit clean``); the store keeps the item."""
@@ -127,7 +127,7 @@ class Step:
     def last(self) -> Item | None:
         """Return the item that this step last realised, whatever its present key is."""
         pointer = pointers.read(self.pointer)
-        return Store(self.layout.store).get(pointer.item_id) if pointer else None
+        return Store(self.layout.store).recall(pointer.item) if pointer else None
 
     def _realise(self, store: Store, key: Key, progress: Progress) -> Item:
         def make(tree: Path) -> Mapping[str, Any]:
@@ -135,14 +135,14 @@ class Step:
             meta = self.make(tree, progress) or {}
             return {"wall": round(time.monotonic() - begun, 3), **meta}
 
-        if not self.shares_machine:
-            return store.realise(key, make)
-
         def waiting(seconds: float) -> None:
             progress(f"waiting for a measurement on this machine to end ({seconds:.0f} s)")
 
-        with MachineLock().shared(on_wait=waiting):
-            return store.realise(key, make)
+        def make_sharing(tree: Path) -> Mapping[str, Any]:
+            with MachineLock().shared(on_wait=waiting):
+                return make(tree)
+
+        return store.realise(key, make_sharing if self.shares_machine else make)
 
     def _why_absent(self, store: Store, key: Key) -> str:
         if store.path(key).exists():

@@ -8,7 +8,7 @@ from bpfbench.deriving import check_step
 from tasks.task import task_of
 
 
-def task_check() -> Iterator[dict[str, Any]]:
+def task_checks() -> Iterator[dict[str, Any]]:
     """Check each result."""
     context = current()
     for experiment in context.chosen():

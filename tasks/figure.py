@@ -8,7 +8,7 @@ from bpfbench.deriving import figure_step
 from tasks.task import task_of
 
 
-def task_figure() -> Iterator[dict[str, Any]]:
+def task_figures() -> Iterator[dict[str, Any]]:
     """Draw each result."""
     context = current()
     for experiment in context.chosen():

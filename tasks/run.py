@@ -15,7 +15,7 @@ def run_step(context: Context, experiment: Experiment) -> MeasureStep:
     return MeasureStep(context, experiment, lambda name: output_of(context, name))
 
 
-def task_run() -> Iterator[dict[str, Any]]:
+def task_runs() -> Iterator[dict[str, Any]]:
     """Measure each experiment."""
     context = current()
     for experiment in context.chosen():

@@ -18,7 +18,7 @@ def expected_seconds(step: Any) -> float | None:
 def expected_bytes(step: Any) -> int | None:
     """Return how much room the step's item took when it was last made here."""
     item = step.last()
-    return sum(entry.size for entry in item.manifest.entries) if item else None
+    return item.manifest.size if item else None
 
 
 def _last_meta(step: Any) -> dict[str, Any] | None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +98,7 @@ class _Pair:
         self.loader: Child | None = None
         self.victim: Child | None = None
         self.loaded: dict[str, Any] = {}
+        self.cpu = 0.0
 
     def measure(self, plan: dict[str, int]) -> Sample:
         """Run the whole protocol; fills ``plan`` when it is empty."""
@@ -170,11 +170,11 @@ class _Pair:
     def _finish(self) -> dict[str, Any]:
         """Let the victim exit, then read the counters, then let the loader exit."""
         assert self.victim is not None
-        _leave(self.victim, "the victim")
+        self.cpu = _leave(self.victim, "the victim")
         if self.loader is None:
             return {}
         counters = tell(self.loader, "read", "COUNTERS", START_DEADLINE)
-        _leave(self.loader, "the loader")
+        self.cpu += _leave(self.loader, "the loader")
         return counters
 
     def _proof(self, calls: int, ready: Mapping[str, Any], done: Mapping[str, Any], counters: Mapping[str, Any]) -> Proof:
@@ -202,7 +202,7 @@ class _Pair:
             "function": ready["function"], "first_bytes": ready["first_bytes"], "first_instruction": first_instruction(ready["first_bytes"]),
             "calls": calls, "rounds": ROUNDS, "programs": self.loaded.get("programs", []), "libbpf": self.loaded.get("libbpf"),
         }
-        about: dict[str, Any] = {"proof": proof, "engine": engine, "backend": self.cell.runtime.backend, "evidence": evidence}
+        about: dict[str, Any] = {"proof": proof, "engine": engine, "backend": self.cell.runtime.backend, "evidence": evidence, "cpu": self.cpu}
         if not proof.holds:
             return Sample.failed(f"not proved: expected {proof.expected} {proof.kind}, observed {proof.observed}", **about)
         if engine != self.cell.runtime.engine:
@@ -222,16 +222,16 @@ def _ready_or_refused(line: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(body)
     if word == "READY":
         return found
-    raise Refused(found["stage"], f"{found['message']}".strip(), found.get("log"))
+    raise Refused(found["stage"], found["message"].splitlines()[0], found.get("log"))
 
 
 def _refused(cell: Cell, refused: Refused) -> Sample:
     """A kernel that may refuse this program makes the case unsupported; any other refusal is a failure."""
     last = [line for line in (refused.log or "").splitlines() if line.strip() and not line.startswith("processed ")]
-    reason = f"{refused.stage}: {refused.reason}" + (f" [{last[-1].strip()}]" if last else "")
+    reason = f"{refused.stage}: {last[-1].strip() if last else refused.reason}"
     why = cell.case.params.get("refusable")
     if why and refused.stage == "load":
-        return Sample.unsupported(f"the {cell.runtime.title} verifier refuses the program ({why}): {reason}")
+        return Sample.unsupported(f"refused at {reason} ({why})")
     return Sample.failed(reason)
 
 
@@ -245,10 +245,10 @@ def _engine(cell: Cell, loaded: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _leave(child: Child, who: str) -> None:
+def _leave(child: Child, who: str) -> float:
+    """Let a process end by itself, see that it does so in order, and return the CPU seconds that it had."""
     child.send("quit")
     exit = child.wait(START_DEADLINE)
-    if exit.code != 0:
-        with suppress(ProcessError):
-            child.stop()
-        raise Invalid(f"{who} ended with {exit}")
+    if not exit.ok:
+        raise Invalid(f"{who} {exit}")
+    return exit.user + exit.system

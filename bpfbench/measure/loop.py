@@ -56,9 +56,15 @@ class Loop:
         self.state: State = fold(records)
         self.widest: float | None = None
         self._number = len(records)
+        self._meter = Meter()
 
     def run(self) -> State:
         """Sample until done and return the final state; the journal then ends with an ``end`` record."""
+        with self._meter:
+            self._sample_all()
+        return self.state
+
+    def _sample_all(self) -> None:
         if self.state.end is None:
             if not self.state.piloted:
                 self._block(0, sorted(self.cells))
@@ -67,7 +73,6 @@ class Loop:
             self._append("end", blocks=self.state.blocks, wall_clock=round(time.time(), 3))
             self.journal.sync()
             self.state = fold(self.records)
-        return self.state
 
     def _active(self, state: State) -> list[CellId]:
         """Return the cells that still want samples."""
@@ -89,8 +94,7 @@ class Loop:
     def _take(self, block: int, cell: Cell) -> None:
         """Take one sample into the journal, with what the machine did meanwhile."""
         self._number += 1
-        meter = Meter()
-        meter.start()
+        self._meter.start()
         begun = time.monotonic()
         plan: Plan = {}
         if block:
@@ -100,7 +104,7 @@ class Loop:
         wall = round(time.monotonic() - begun, 6)
         self._append(
             "sample" if block else "pilot", block=block, case=cell.case.name, arm=cell.arm.name, wall=wall,
-            noise=asdict(meter.stop()), plan=dict(plan), **plain(sample),
+            noise=self._meter.stop(sample.cpu).as_json(), plan=dict(plan), **plain(sample),
         )
 
     def _stops(self, state: State) -> list[tuple[str, str, str]]:

@@ -45,7 +45,7 @@ def result_of(request: Request, run_key: str, state: State) -> dict[str, Any]:
         "inputs": begin["inputs"],
         "design": _design(request, state),
         "timing": _timing(state),
-        "noise": noise.summary(state.noise),
+        "noise": _noise(state),
         "baseline": experiment.baseline,
         "metrics": [
             {name: getattr(metric, name) for name in ("name", "title", "unit", "per", "direction", "primary")}
@@ -72,7 +72,7 @@ def _design(request: Request, state: State) -> dict[str, Any]:
         "seed": state.begin["seed"], "least_blocks": profile.least_blocks, "most_blocks": profile.most_blocks,
         "warmup_blocks": profile.warmup_blocks, "half_width": profile.half_width, "equivalence": profile.equivalence,
         "confidence": 0.95, "budget_s": request.seconds, "sample_time_s": profile.sample_time,
-        "measured_cpus": state.begin["measured_cpus"],
+        "measured_cpus": state.begin["environment"]["placement"]["measured_cpus"],
     }
 
 
@@ -82,6 +82,17 @@ def _timing(state: State) -> dict[str, Any]:
     return {
         "started": _iso(started), "finished": _iso(finished), "wall_s": round(finished - started, 3),
         "sampled_s": round(state.sampled, 3), "boot_id": state.begin["boot_id"], "resumed": state.resumed, "blocks": state.blocks,
+    }
+
+
+def _noise(state: State) -> dict[str, Any]:
+    """Return what the machine did besides, over all samples together: single ones are too short to judge."""
+    total = sum((noise.Noise.from_json(record) for record in state.noise if record), noise.Noise())
+    judgement = noise.judge(total)
+    warnings = [*state.begin["environment"]["before"]["warnings"], *judgement.warnings]
+    return {
+        "verdict": judgement.verdict, "steal": total.steal or 0.0, "load": total.load1 or 0.0,
+        "warnings": list(dict.fromkeys(warnings)),
     }
 
 

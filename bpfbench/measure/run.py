@@ -76,7 +76,7 @@ def failed_cells(state: State) -> list[tuple[str, str]]:
 
 def _sample(request: Request, key: Key, layout: Layout, mark: str, folder: Path, progress: Progress) -> State:
     """Take all samples into the journal in ``folder``, going on from an earlier, interrupted run of this boot."""
-    identity = {"run_key": key.id, "boot_id": environment.boot_id()}
+    identity = {"run_key": key.id, "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip()}
     lock = MachineLock()
     with lock.exclusive(on_wait=lambda waited: progress(f"waiting for builds on this machine to end ({waited:.0f} s)")):
         records = _earlier(folder, identity)
@@ -88,7 +88,7 @@ def _sample(request: Request, key: Key, layout: Layout, mark: str, folder: Path,
                 if records:
                     records.append(journal.append("resume", at=round(time.time(), 3)))
                 else:
-                    records.append(journal.append("begin", **_begin(identity, request, quiet)))
+                    records.append(journal.append("begin", **_begin(identity, request, layout, quiet)))
                 _refuse_unsupported(request, journal, records)
                 bench = _bench(request, reaper, work)
                 return _loop(request, bench, journal, records, progress).run()
@@ -125,13 +125,17 @@ def _reporter(design: Design, progress: Progress) -> Callable[[Pace], None]:
     return report
 
 
-def _begin(identity: Mapping[str, Any], request: Request, quiet: Mapping[str, Any]) -> dict[str, Any]:
+def _begin(identity: Mapping[str, Any], request: Request, layout: Layout, quiet: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "format": 1, **identity, "seed": secrets.randbits(48), "started": round(time.time(), 3),
-        "environment": environment.snapshot(), "quiet": dict(quiet),
+        "environment": {**environment.snapshot(checkout=layout.root), "before": dict(quiet), "placement": _placement()},
         "inputs": {name: {"item": output.id, "hash": output.hash} for name, output in request.outputs.items()},
-        "measured_cpus": sorted(split_cpus(sorted(os.sched_getaffinity(0)))[0]),
     }
+
+
+def _placement() -> dict[str, list[int]]:
+    measured, other = split_cpus(sorted(os.sched_getaffinity(0)))
+    return {"measured_cpus": sorted(measured), "other_cpus": sorted(other)}
 
 
 def _bench(request: Request, reaper: Reaper, work: Path) -> Bench:
@@ -170,7 +174,7 @@ def _wait_until_quiet(progress: Progress) -> dict[str, Any]:
     """Return the judgement on a machine that is quiet enough; refuse after ``QUIET_PATIENCE`` seconds of being busy."""
     deadline = time.monotonic() + QUIET_PATIENCE
     while True:
-        judgement = noise.look(seconds=1.0)
+        judgement = noise.survey(seconds=1.0).judgement
         if judgement.verdict != "busy":
             return {"verdict": judgement.verdict, "warnings": list(judgement.warnings)}
         reason = "; ".join(judgement.warnings)
