@@ -68,7 +68,8 @@ def _package(documents: Documents, document: Document, requirements: set[str]) -
         check_path(documents, document, path, "any")
     documents.refer_all(document, ("sources",), "source", documents.known["source"])
     documents.refer_all(document, ("depends",), "package", documents.known["package"])
-    documents.refer_all(document, ("needs",), "system requirement", requirements)
+    if documents.system is not None:
+        documents.refer_all(document, ("needs",), "system requirement", requirements)
     outputs: list[Path] = []
     for artefact, _ in mappings(document, ("artefacts",)):
         for path, _ in texts(document, (*artefact, "sources")):
@@ -106,7 +107,7 @@ def circles(edges: Mapping[str, list[str]]) -> list[tuple[str, ...]]:
     found: dict[tuple[str, ...], None] = {}
     done: set[str] = set()
     for start in sorted(edges):
-        trail: list[str] = []
+        trail: dict[str, None] = {}
         # A stack of iterators in place of recursion: a chain may be longer than Python's stack.
         stack = [iter((start,))]
         while stack:
@@ -114,13 +115,14 @@ def circles(edges: Mapping[str, list[str]]) -> list[tuple[str, ...]]:
             if name is None:
                 stack.pop()
                 if trail:
-                    done.add(trail.pop())
+                    done.add(trail.popitem()[0])
             elif name in trail:
-                circle = trail[trail.index(name) :]
+                way = list(trail)
+                circle = way[way.index(name) :]
                 least = circle.index(min(circle))
                 found[tuple(circle[least:] + circle[:least])] = None
             elif name in edges and name not in done:
-                trail.append(name)
+                trail[name] = None
                 stack.append(iter(edges[name]))
     return list(found)
 
@@ -137,7 +139,7 @@ def _runtime(documents: Documents, document: Document) -> None:
                     known = [*PLACEHOLDERS, "package:NAME"]
                     message = f"{{{place}}} stands for nothing"
                     documents.wrong(document, path, message, one_of(known), did_you_mean(place, known))
-                elif package != place and package not in listed:
+                elif package != place and package not in listed and listed <= documents.known["package"]:
                     message = f'{{{place}}}: the package "{package}" is not in this runtime\'s packages'
                     documents.wrong(document, path, message, one_of(listed), did_you_mean(package, listed))
 
@@ -145,9 +147,11 @@ def _runtime(documents: Documents, document: Document) -> None:
 def _experiment(documents: Documents, document: Document, requirements: set[str]) -> None:
     check_module(documents, document, ("driver",), "drivers", "driver")
     documents.refer_all(document, ("packages",), "package", documents.known["package"])
-    documents.refer_all(document, ("needs",), "system requirement", requirements)
+    if documents.system is not None:
+        documents.refer_all(document, ("needs",), "system requirement", requirements)
     arms = _arms(documents, document)
-    documents.refer(document, ("baseline",), "arm", {str(text(document, path)) for path in arms})
+    if arms:
+        documents.refer(document, ("baseline",), "arm", {str(text(document, path)) for path in arms})
     for kind, many in (("metric", "metrics"), ("group", "groups"), ("case", "cases")):
         documents.once(document, [(*path, kind) for path, _ in mappings(document, (many,))], many)
     _primary(documents, document)
@@ -156,7 +160,8 @@ def _experiment(documents: Documents, document: Document, requirements: set[str]
         kind for runtime in documents.by_kind["runtime"].values() for _, kind in texts(runtime, ("attaches",))
     }
     for path, _ in mappings(document, ("cases",)):
-        documents.refer(document, (*path, "group"), "group", groups)
+        if groups:
+            documents.refer(document, (*path, "group"), "group", groups)
         for at, kind in texts(document, (*path, "attaches")):
             if kind not in attachable:
                 message = f'no runtime attaches to "{kind}"'

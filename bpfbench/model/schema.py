@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from jsonschema import Draft202012Validator, ValidationError, validators
@@ -26,6 +27,7 @@ _CHILDREN = {"properties", "items", "additionalProperties", "propertyNames"}
 _TOO_FEW = {"minItems", "minProperties", "minLength"}
 
 
+@cache
 def read_schema(text: bytes, file: str) -> Schema:
     """Read a JSON Schema; raises ``SpecErrors`` where it is none (``file`` is the name used in messages)."""
     try:
@@ -83,16 +85,19 @@ def _unknown(document: Document, path: Path, error: _Error) -> Iterator[SpecProb
 def _missing(document: Document, path: Path, schema: Schema, error: _Error) -> Iterator[SpecProblem]:
     known = error.schema.get("properties", {})
     absent = [name for name in error.validator_value if name not in error.instance]
-    for name in error.instance:
-        # A misspelt field has been told already; that the right one is missing would be the same said twice.
-        meant = None if name in known else nearest(name, set(known) - set(error.instance))
-        absent = [other for other in absent if other != meant]
+    misspelt = {
+        nearest(name, set(known) - set(error.instance)): name for name in error.instance if name not in known
+    }
     for name in absent:
+        if name in misspelt and error.schema.get("additionalProperties") is False:
+            # The misspelt field is told as unknown; that the right one is missing would be the same said twice.
+            continue
         expected = known.get(name, {})
         expected = expected if isinstance(expected, Mapping) else {}
         words = expected.get("x-expected") or _resolve(schema, expected).get("x-expected")
         inside = (*path, name)
-        yield SpecProblem(document.value(path), field_name(inside), "missing", words)
+        hint = f'did you mean it by "{misspelt[name]}"?' if name in misspelt else None
+        yield SpecProblem(document.value(path), field_name(inside), "missing", words, hint)
 
 
 def _repeated(document: Document, path: Path, items: list[Any]) -> Iterator[SpecProblem]:
@@ -121,29 +126,43 @@ def _wrong(document: Document, path: Path, schema: Schema, error: _Error) -> Spe
     if error.validator in _TOO_FEW and value:
         message = f"too short: {found(value)}"
     elif error.validator == "oneOf":
-        message = "not exactly one of its alternatives"
+        message = _alternatives(error)
     hint = _annotation(schema, error, "x-hint")
-    pattern = error.schema.get("pattern") if isinstance(error.schema, Mapping) else None
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is None and error.validator == "type" and number and re.search(pattern or "$.", str(value)):
-        hint = "put it in quotes"
+    if number and error.validator == "type" and "string" in error.validator_value:
+        # A hint that leads into the next error is worse than none.
+        fits = re.search(error.schema.get("pattern", ""), str(value))
+        hint = "put it in quotes" if fits else hint
     expected = _annotation(schema, error, "x-expected")
     return SpecProblem(document.value(path), field_name(path), message, expected, hint)
+
+
+def _alternatives(error: _Error) -> str:
+    """Say which of several fields that exclude each other are there."""
+    names = [name for alternative in error.validator_value for name in alternative.get("required", ())]
+    present = [name for name in names if name in error.instance]
+    return f"has {_and(present)} at once" if present else f"has none of {_and(names)}"
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _annotation(schema: Schema, error: _Error, key: str) -> str | None:
     """Return the outermost annotation among the schemas that speak of the value that is wrong."""
     here: Any = schema
     words: str | None = here.get(key)
-    steps = iter(list(error.absolute_schema_path)[:-1])
+    *path, _ = error.absolute_schema_path
+    steps = iter(path)
     for step in steps:
-        here = _resolve(schema, here) if step == "$ref" else here[step]
+        # The library leaves $ref out of its paths.
+        here = here if step in here else _resolve(schema, here)
+        here = here[step]
         if step in _CHILDREN:
             words = None
         if step in {"properties", "allOf"}:
             here = here[next(steps)]
-        if words is None and isinstance(here, Mapping):
-            words = here.get(key)
+        words = words or here.get(key) or _resolve(schema, here).get(key)
     return words
 
 

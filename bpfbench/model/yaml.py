@@ -213,6 +213,7 @@ class _Composer:
             return substitute
         before = len(self.problems)
         name = self.node(event, events, (*path, substitute))
+        self.values.pop((*path, substitute), None)
         if isinstance(name, str):
             return name
         if before == len(self.problems):
