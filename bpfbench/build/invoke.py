@@ -78,7 +78,8 @@ def supervised(reaper: Reaper, log_dir: Path) -> Invoke:
         finally:
             child.stop()
         if ended.code is None:
-            raise BenchError(f"{shlex.join(argv)} was killed by {ended.signal}", hint="is there memory enough?")
+            hint = "is there memory enough?"
+            raise BenchError(f"{shlex.join(argv)} was killed by {ended.signal}", hint=hint)
         out, err = (log.read_text("utf-8", "replace") for log in (child.out, child.err))
         return Outcome(ended.code, out, err)
 

@@ -207,6 +207,7 @@ def test_the_build_runs_under_the_reaper(
         (checkout / "src/main.c").write_text("int main(void)\n{\n\treturn undeclared_name;\n}\n")
         # preprocessing is enough for the key, so it is the supervised compiler that refuses
         with pytest.raises(BenchError, match=r"src/main\.c:3:"):
-            workload.make(package, checkout, tmp_path / "bad", cache=cache, run=supervised(reaper, logs / "bad"))
+            run = supervised(reaper, logs / "bad")
+            workload.make(package, checkout, tmp_path / "bad", cache=cache, run=run)
     assert nar_hash(tmp_path / "tree") == nar_hash(alone)
     assert len(list(logs.glob("*.err"))) == 3, "two compilations and a link"

@@ -23,7 +23,7 @@ void attachment_make(struct attachment *attachment, const char *target)
 
 	/* pid −1: whichever process executes this file; the harness gives every arm its own copy of it. */
 	if (!bpf_program__attach_uprobe_opts(attachment->loaded, -1, target, 0, &options))
-		fail_stage(STAGE_ATTACH, attachment->program, errno, attachment->function);
+		fail_stage(STAGE_ATTACH, attachment->program, errno, "cannot attach to", attachment->function);
 	attachment->attach_ns = now_ns() - start;
 }
 

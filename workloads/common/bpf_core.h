@@ -2,10 +2,10 @@
  * The types our BPF programs use, and no more.
  *
  * We do not use a vmlinux.h: it is the running kernel's and would make the objects differ from machine to machine. What
- * stands here is either ABI (integer types, map types, flags, the register file a uprobe program is handed: their layout is
- * fixed, so they need no relocation and an object that uses nothing else loads where there is no kernel BTF at all), or a
- * kernel-internal type marked KERNEL_TYPE, so that libbpf finds the real offsets of the fields that we read on the machine
- * where the object is loaded.
+ * stands here is either ABI (integer types, map types, flags, the register file a uprobe program is handed: their
+ * layout is fixed, so they need no relocation and an object that uses nothing else loads where there is no kernel BTF
+ * at all), or a kernel-internal type marked KERNEL_TYPE, so that libbpf finds the real offsets of the fields that we
+ * read on the machine where the object is loaded.
  */
 #pragma once
 
@@ -34,7 +34,10 @@ enum { BPF_ANY = 0 };
 enum { ENOENT = 2, EINVAL = 22 };
 
 #if defined(__TARGET_ARCH_x86)
-/* What the program type "kprobe" (uprobes included) gets as its context: bpf_user_pt_regs_t, part of the kernel's ABI. */
+/*
+ * What the program type "kprobe" (uprobes included) gets as its context: bpf_user_pt_regs_t, part of the kernel's
+ * ABI.
+ */
 struct pt_regs {
 	unsigned long r15, r14, r13, r12, bp, bx;
 	unsigned long r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax;

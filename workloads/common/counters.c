@@ -25,7 +25,7 @@ static struct bpf_map *bss(struct object *object)
 		if (dot && !strcmp(dot, ".bss"))
 			return map;
 	}
-	fail_stage(STAGE_COUNTERS, NULL, ENOENT, "the object has no .bss");
+	fail_stage(STAGE_COUNTERS, NULL, ENOENT, "the object has no counters", NULL);
 }
 
 /* Where `count_<program>` lies in .bss. */
@@ -43,7 +43,7 @@ static size_t place(struct object *object, const char *program)
 		    variable[i].size == sizeof(struct count))
 			return variable[i].offset;
 	}
-	fail_stage(STAGE_COUNTERS, program, ENOENT, "the program has no counter");
+	fail_stage(STAGE_COUNTERS, program, ENOENT, "no counter for", program);
 }
 
 void counters_reset(struct object *object)
@@ -53,7 +53,7 @@ void counters_reset(struct object *object)
 	uint32_t key = 0;
 
 	if (!zeros || bpf_map_update_elem(bpf_map__fd(map), &key, zeros, BPF_ANY))
-		fail_stage(STAGE_COUNTERS, NULL, errno, "resetting the counters");
+		fail_stage(STAGE_COUNTERS, NULL, errno, "cannot reset the counters", NULL);
 	free(zeros);
 }
 
@@ -82,7 +82,7 @@ void counters_report(struct object *object)
 	uint32_t key = 0;
 
 	if (!values || bpf_map_lookup_elem(bpf_map__fd(map), &key, values))
-		fail_stage(STAGE_COUNTERS, NULL, errno, "reading the counters");
+		fail_stage(STAGE_COUNTERS, NULL, errno, "cannot read the counters", NULL);
 	reply = reply_begin("COUNTERS");
 	report_field(&reply, object, "hits", values, offsetof(struct count, hits));
 	report_field(&reply, object, "inner", values, offsetof(struct count, inner));

@@ -1,7 +1,7 @@
 /*
- * The counters of loaded programs. Program P counts in the global variable `count_P` (struct count in bpf_core.h), which
- * lies in the map that libbpf makes of .bss; its place there comes from the object's own BTF. Read and written with the
- * ordinary map calls and not through mmap, so that any runtime that has arrays will do.
+ * The counters of loaded programs. Program P counts in the global variable `count_P` (struct count in bpf_core.h),
+ * which lies in the map that libbpf makes of .bss; its place there comes from the object's own BTF. Read and written
+ * with the ordinary map calls and not through mmap, so that any runtime that has arrays will do.
  */
 #pragma once
 

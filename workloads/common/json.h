@@ -1,4 +1,7 @@
-/* Writes JSON to a stream, with the commas in the right places. Keys are NULL inside arrays and for the outermost value. */
+/*
+ * Writes JSON to a stream, with the commas in the right places. Keys are NULL inside arrays and for the outermost
+ * value.
+ */
 #pragma once
 
 #include <stddef.h>

@@ -20,17 +20,17 @@ void map_fill(struct object *object, const char *name, uint32_t entries)
 	uint64_t *values;
 
 	if (bpf_map__key_size(map) != sizeof(uint32_t) || bpf_map__value_size(map) != sizeof(uint64_t))
-		fail_stage(STAGE_FILL, NULL, EINVAL, name);
+		fail_stage(STAGE_FILL, NULL, EINVAL, "not a map of u32 to u64:", name);
 	if (n < 1)
-		fail_stage(STAGE_FILL, NULL, -n, "counting the CPUs");
+		fail_stage(STAGE_FILL, NULL, -n, "cannot count the CPUs", NULL);
 	values = calloc((size_t)n, sizeof(*values));
 	if (!values)
-		fail_stage(STAGE_FILL, NULL, ENOMEM, name);
+		fail_stage(STAGE_FILL, NULL, ENOMEM, "no memory for a value of", name);
 	for (uint32_t key = 0; key < entries; key++) {
 		for (int cpu = 0; cpu < n; cpu++)
 			values[cpu] = key;
 		if (bpf_map_update_elem(bpf_map__fd(map), &key, values, BPF_ANY))
-			fail_stage(STAGE_FILL, NULL, errno, name);
+			fail_stage(STAGE_FILL, NULL, errno, "cannot fill", name);
 	}
 	free(values);
 }

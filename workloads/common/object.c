@@ -23,7 +23,7 @@ uint64_t now_ns(void)
 	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-void fail_stage(const char *stage, const char *program, int error, const char *message)
+void fail_stage(const char *stage, const char *program, int error, const char *what, const char *name)
 {
 	struct json reply = reply_begin("ERROR");
 	const char *log = verifier_log && *verifier_log ? verifier_log : NULL;
@@ -35,8 +35,8 @@ void fail_stage(const char *stage, const char *program, int error, const char *m
 
 		log = line ? line + 1 : log + length - LOG_SHOWN;
 	}
-	snprintf(text, sizeof(text), "%s: %s%s%s", message, strerror(error), *libbpf_warnings() ? "\n" : "",
-		 libbpf_warnings());
+	snprintf(text, sizeof(text), "%s%s%s: %s%s%s", what, name ? " " : "", name ? name : "", strerror(error),
+		 *libbpf_warnings() ? "\n" : "", libbpf_warnings());
 	json_string(&reply, "stage", stage);
 	json_string(&reply, "program", program);
 	json_integer(&reply, "errno", error);
@@ -55,7 +55,7 @@ struct object object_open(const char *path)
 	libbpf_log_start();
 	object.bpf = bpf_object__open_file(path, NULL);
 	if (!object.bpf)
-		fail_stage(STAGE_OPEN, NULL, errno, path);
+		fail_stage(STAGE_OPEN, NULL, errno, "cannot open", path);
 	object.open_ns = now_ns() - start;
 	bpf_object__for_each_program(program, object.bpf)
 		bpf_program__set_autoload(program, false);
@@ -67,7 +67,7 @@ struct bpf_program *object_choose(struct object *object, const char *name)
 	struct bpf_program *program = bpf_object__find_program_by_name(object->bpf, name);
 
 	if (!program)
-		fail_stage(STAGE_OPEN, name, ENOENT, "no such program in the object");
+		fail_stage(STAGE_OPEN, name, ENOENT, "the object has no program", name);
 	bpf_program__set_autoload(program, true);
 	return program;
 }
@@ -90,7 +90,10 @@ void object_load(struct object *object)
 	uint64_t start;
 	int result;
 
-	/* One buffer for all: the verifier writes only when libbpf asks again after a refusal, and the first refusal ends it. */
+	/*
+	 * One buffer for all: the verifier writes only when libbpf asks again after a refusal, and the first refusal ends
+	 * it.
+	 */
 	verifier_log = calloc(1, LOG_SIZE);
 	bpf_object__for_each_program(program, object->bpf)
 		if (verifier_log && bpf_program__autoload(program))
@@ -98,7 +101,7 @@ void object_load(struct object *object)
 	start = now_ns();
 	result = bpf_object__load(object->bpf);
 	if (result)
-		fail_stage(STAGE_LOAD, refused(object), -result, "the object was not loaded");
+		fail_stage(STAGE_LOAD, refused(object), -result, "cannot load", bpf_object__name(object->bpf));
 	object->load_ns = now_ns() - start;
 }
 
@@ -107,7 +110,7 @@ struct bpf_map *object_map(struct object *object, const char *name)
 	struct bpf_map *map = bpf_object__find_map_by_name(object->bpf, name);
 
 	if (!map)
-		fail_stage(STAGE_FILL, NULL, ENOENT, name);
+		fail_stage(STAGE_FILL, NULL, ENOENT, "the object has no map", name);
 	return map;
 }
 

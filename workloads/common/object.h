@@ -1,4 +1,6 @@
-/* Opens a BPF object, loads the programs that were chosen and no others, and keeps what the verifier said about each. */
+/*
+ * Opens a BPF object, loads the programs that were chosen and no others, and keeps what the verifier said about each.
+ */
 #pragma once
 
 #include "json.h"
@@ -18,9 +20,9 @@ struct object {
 
 /*
  * Prints `ERROR {stage, program, errno, message, log}` and exits with EXIT_ERROR. `program` may be NULL; `error` is a
- * positive errno; `message` says what was tried, libbpf's own warnings are added to it.
+ * positive errno. The message is `what`, `name` (may be NULL), the error in words, and libbpf's own warnings.
  */
-_Noreturn void fail_stage(const char *stage, const char *program, int error, const char *message);
+_Noreturn void fail_stage(const char *stage, const char *program, int error, const char *what, const char *name);
 
 /* Opens the file with every program off. */
 struct object object_open(const char *path);
@@ -31,8 +33,8 @@ void object_load(struct object *object);
 struct bpf_map *object_map(struct object *object, const char *map);
 
 /*
- * Fields `name, id, tag, jited_length, translated_length, verified_instructions` of a loaded program. A runtime that does
- * not answer BPF_OBJ_GET_INFO_BY_FD gives null for all but the name, and the reason as `information_error`.
+ * Fields `name, id, tag, jited_length, translated_length, verified_instructions` of a loaded program. A runtime that
+ * does not answer BPF_OBJ_GET_INFO_BY_FD gives null for all but the name, and the reason as `information_error`.
  */
 void program_information(struct json *json, const struct bpf_program *program);
 

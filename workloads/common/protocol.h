@@ -1,6 +1,6 @@
 /*
- * The line protocol between the harness and our programs: commands come in on stdin, one a line; each is answered by one
- * line on stdout, a word and mostly a JSON object. See workloads/README.md.
+ * The line protocol between the harness and our programs: commands come in on stdin, one a line; each is answered by
+ * one line on stdout, a word and mostly a JSON object. See workloads/README.md.
  */
 #pragma once
 

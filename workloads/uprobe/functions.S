@@ -1,9 +1,10 @@
 /*
- * The functions that are probed: a[b] + c for (const char *a, int b, unsigned long c), the same four instructions each and
- * on a cache line of its own; they differ in the instruction before. In assembly, because a compiler chooses the first
- * instruction by version, options and distribution, and the first instruction decides what a kernel probe costs: the kernel
- * emulates some (push, nop, …) and single-steps the others through a debug trap, which is dear, above all in a virtual
- * machine. The ordinary cases use bench_push, which keeps that trap out of the floor of everything else.
+ * The functions that are probed: a[b] + c for (const char *a, int b, unsigned long c), the same four instructions
+ * each and on a cache line of its own; they differ in the instruction before. In assembly, because a compiler chooses
+ * the first instruction by version, options and distribution, and the first instruction decides what a kernel probe
+ * costs: the kernel emulates some (push, nop, …) and single-steps the others through a debug trap, which is dear,
+ * above all in a virtual machine. The ordinary cases use bench_push, which keeps that trap out of the floor of
+ * everything else.
  */
 
 /* `first` is put before the body, `last` before its return. */

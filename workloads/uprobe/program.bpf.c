@@ -1,8 +1,8 @@
 /*
- * The programs of the uprobe experiment. Each counts its hits with one atomic add. Those that do inner operations do 1000
- * a hit and stop at the first that has not the expected outcome, so that the loop's own counter is the proof: it costs one
- * compare an operation and one more add a hit, and the verifier has one way through the loop to follow instead of two.
- * Which program runs where is the experiment spec's business, not this file's.
+ * The programs of the uprobe experiment. Each counts its hits with one atomic add. Those that do inner operations do
+ * 1000 a hit and stop at the first that has not the expected outcome, so that the loop's own counter is the proof: it
+ * costs one compare an operation and one more add a hit, and the verifier has one way through the loop to follow
+ * instead of two. Which program runs where is the experiment spec's business, not this file's.
  */
 #include "bpf_core.h"
 #include "buffer.h"
@@ -56,8 +56,8 @@ PROGRAM("uprobe", count)
 /* --- the target's memory; its first argument is the buffer --- */
 
 /*
- * The sum of all that 1000 reads must deliver: at offset k the text's four bytes as a little-endian number and the fifth.
- * Eight offsets in turn, so that a read that leaves an older result in place does not go unnoticed.
+ * The sum of all that 1000 reads must deliver: at offset k the text's four bytes as a little-endian number and the
+ * fifth. Eight offsets in turn, so that a read that leaves an older result in place does not go unnoticed.
  */
 #define READ_SUM (OPERATIONS / 8 * (8ULL * 0x64636261 + 28ULL * 0x01010101 + 8ULL * 'e' + 28ULL))
 

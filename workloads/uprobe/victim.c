@@ -54,7 +54,9 @@ static uint64_t now(void)
 	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-/* The timed loop. The barriers keep every call where it is, whatever the compiler thinks it knows about the function. */
+/*
+ * The timed loop. The barriers keep every call where it is, whatever the compiler thinks it knows about the function.
+ */
 static uint64_t call_many(function *code, uint64_t calls)
 {
 	unsigned long sum = 0;
