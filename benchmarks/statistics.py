@@ -62,6 +62,8 @@ class Profile:
 QUICK = Profile("quick", 9, 40, 0.03, 0.03)
 WIDE = Profile("wide", 12, 60, 0.03, 0.05)
 PAPER = Profile("paper", 30, 100, 0.02, 0.03)
+"""To find 5 % in 80 % of pairs, the ratio's half-width must be 3.5 % or less, and independent arms make √2
+times their own: 2 % does, 3 % (4.2 %) does not. Noise of 8 % takes up to 100 blocks to get there."""
 
 
 @dataclass(frozen=True)

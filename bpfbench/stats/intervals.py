@@ -110,7 +110,12 @@ def mean_interval(ordered: Array, mean: float, sd: float) -> Interval | None:
     tail = round((ratios.size + 1) * (1 - LEVEL) / 2)
     low = mean - float(ratios[-tail]) * error
     high = mean - float(ratios[tail - 1]) * error
-    return min(low, mean), max(high, mean)
+    reach = 0.0
+    if ratios.size < _RESAMPLES:
+        # Those of one value repeated have none. Where they are many, the data are mostly one value, and the
+        # other resamples know of one side only.
+        reach = student_quantile(LEVEL, n - 1) * error
+    return min(low, mean - reach), max(high, mean + reach)
 
 
 def bootstrap_ratios(centred: Array) -> Array:
@@ -127,6 +132,7 @@ def bootstrap_ratios(centred: Array) -> Array:
     return np.sort(means[some] / errors[some])
 
 
+@lru_cache(maxsize=1024)
 def student_quantile(probability: float, freedom: int) -> float:
     """Return t with P(|T| ≤ t) = ``probability`` for Student's T with ``freedom`` degrees of freedom.
 
@@ -134,7 +140,7 @@ def student_quantile(probability: float, freedom: int) -> float:
     bisection.
     """
     low, high = 0.0, math.pi / 2
-    for _ in range(200):
+    for _ in range(64):
         angle = (low + high) / 2
         if _student_within(angle, freedom) < probability:
             low = angle

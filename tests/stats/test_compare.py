@@ -84,6 +84,13 @@ def test_an_irrelevant_difference_is_the_same_but_its_interval_shows_it():
     assert compare(a, b, direction="lower", equivalence=0.0).verdict == "worse"
 
 
+@pytest.mark.parametrize(
+    ("ratio", "verdict"), [(1.0499, "same"), (1.0501, "worse"), (1 / 1.0499, "same"), (1 / 1.0501, "better")]
+)
+def test_the_bound_is_the_ratios(ratio, verdict):
+    assert compare([ratio] * 9, [1.0] * 9, direction="lower", equivalence=0.05).verdict == verdict
+
+
 def test_noise_is_inconclusive():
     comparison = compare(noise(7, 12, 0.2), noise(8, 12, 0.2), direction="lower", equivalence=0.03)
     assert comparison.verdict == "inconclusive"

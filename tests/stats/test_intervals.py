@@ -93,10 +93,13 @@ def test_mean_interval_approaches_the_normal_one(n):
     assert (low, high) == pytest.approx(expected, abs=0.15 * (expected[1] - expected[0]))
 
 
-def test_mean_interval_is_finite_when_most_resamples_have_one_value_only():
-    values = np.array([5.0] * 8 + [6.0])
-    low, high = intervals.mean_interval(values, float(values.mean()), float(values.std(ddof=1)))
-    assert math.isfinite(low) and math.isfinite(high) and low <= values.mean() <= high
+@pytest.mark.parametrize("values", [[5.0] * 8 + [6.0], [4.0] + [5.1] * 8, [0.1] * 20 + [0.3]])
+def test_mean_interval_knows_both_sides_when_most_resamples_have_one_value_only(values):
+    mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
+    students = oracle.t.interval(intervals.LEVEL, len(values) - 1, mean, sd / math.sqrt(len(values)))
+    low, high = intervals.mean_interval(np.array(values), mean, sd)
+    assert low <= students[0] + 1e-12 and students[1] - 1e-12 <= high
+    assert high - low < 10 * (students[1] - students[0])
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 8, 16, 29, 120])

@@ -55,6 +55,13 @@ def test_an_outlier_among_equal_values_is_found():
     assert summarise([5.0] * 9 + [9.0]).outliers == (9,)
 
 
+def test_where_most_values_are_equal_the_others_are_not_outliers_for_that():
+    values = [5.0] * 10 + [5.1] * 4 + [4.9] * 4
+    assert summarise(values).mad == 0
+    assert summarise(values).outliers == ()
+    assert summarise([*values, 6.0]).outliers == (18,)
+
+
 def test_one_value_has_no_spread_and_no_interval():
     summary = summarise([3.5])
     assert summary == Summary(1, 3.5, None, 3.5, 0.0, 3.5, 3.5, 3.5, 3.5, None, None, None, None, ())
