@@ -27,7 +27,7 @@ TITLE_LETTERS = 26
 TITLE_LINE, LABEL_LINE, LETTER = 0.108, 0.09, 0.054
 """Inches: a line of a case's title, of its labels, and the width of a letter of the title."""
 
-TOP, BOTTOM, BETWEEN = 0.08, 0.50, 0.28
+TOP, BOTTOM, BETWEEN, MARGIN = 0.02, 0.42, 0.28, 0.04
 LOG_FROM = 20.0
 """Ratio of the largest to the smallest value from which an axis is logarithmic."""
 
@@ -101,20 +101,24 @@ def draw(result: Part, formats: Sequence[str]) -> dict[str, bytes]:
 
 
 def drawings(result: Part, formats: Sequence[str]) -> list[Drawing]:
-    """Return the figures of a result with what is said about them; none if no case has a primary metric."""
+    """Return the figures of a result with what is said about them; without ``formats`` nothing is drawn."""
     view = View(result)
     columns = [column for inner in (False, True) if (column := _column(view, inner)) is not None]
     if not columns:
         return []
+    title = f"{clean(result['title'])}: {' and '.join(column.label for column in columns)}"
+    files = _files(view, columns, formats) if formats else {}
+    return [Drawing(str(result["experiment"]), title, _alt(view, columns), files)]
+
+
+def _files(view: View, columns: Sequence[_Column], formats: Sequence[str]) -> dict[str, bytes]:
     import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a user's own settings must not change a figure
-        matplotlib.rcParams.update(_settings(result["experiment"]))  # type: ignore[arg-type]
+        matplotlib.rcParams.update(_settings(view.result["experiment"]))  # type: ignore[arg-type]
         figure = _figure(view, columns)
-        files = {name: _bytes(figure, name) for name in formats}
-    title = f"{clean(result['title'])}: {' and '.join(column.label for column in columns)}"
-    return [Drawing(str(result["experiment"]), title, _alt(view, columns), files)]
+        return {name: _bytes(figure, name) for name in formats}
 
 
 def _settings(salt: str) -> dict[str, Any]:
@@ -192,9 +196,9 @@ def _figure(view: View, columns: Sequence[_Column]) -> Any:
 
     height = TOP + max(column.height for column in columns) + BOTTOM
     figure = Figure(figsize=(WIDTH, height))
-    space = (WIDTH - BETWEEN * (len(columns) - 1)) / len(columns)
+    space = (WIDTH - MARGIN - BETWEEN * (len(columns) - 1)) / len(columns)
     for index, column in enumerate(columns):
-        _draw_column(figure, view, column, index * (space + BETWEEN), space, height)
+        _draw_column(figure, view, column, MARGIN + index * (space + BETWEEN), space, height)
     return figure
 
 
@@ -349,6 +353,6 @@ def caption(result: Part) -> str:
     """Return what must be known to read the figure."""
     design = result["design"]
     return (
-        f"Dots are medians, bars their {percent(design['confidence'])} intervals (often narrower than the dot). "
-        "A hatched box marks an arm without a value."
+        f"Dots are medians, bars their {percent(design['confidence'])} intervals, "
+        "often narrower than the dot. A hatched box marks an arm without a value."
     )
