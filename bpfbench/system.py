@@ -174,7 +174,7 @@ def _apt_install(packages: Sequence[str], log: Path, announce: Callable[[str], N
         if _apt(command, log) == 0:
             return
     lines = log.read_text(errors="replace").splitlines()
-    errors = [line for line in lines if line.startswith(("E: ", "Err:"))] or lines
+    errors = list(dict.fromkeys(line for line in lines if line.startswith(("E: ", "Err:")))) or lines
     raise BenchError(
         f"apt-get could not install {' '.join(packages)}:\n    " + "\n    ".join(errors[-6:]),
         hint=f"all that it said is in {log}; to try by hand: apt-get update && apt-get {shlex.join(command)}",
