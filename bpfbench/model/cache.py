@@ -42,15 +42,17 @@ def load_cached(layout: Layout) -> Model:
 
     Raises ``SpecErrors`` as ``load`` does; problems with the cache itself are never errors.
     """
+    now = time_ns()
     stamps = _stamps(layout)
+    settled = _settled(stamps, now)
     lines = _read(layout)
     if lines is not None:
         unchanged = lines[1] == _encode(stamps)
         if (unchanged or _same_contents(layout, stamps, lines)) and _still_there(layout, lines[3]):
             if not unchanged:
-                _write(layout, [_encode(_settled(stamps)), *lines[2:]])
+                _write(layout, [_encode(settled), *lines[2:]])
             return _model(lines)
-    return _load_and_keep(layout, stamps)
+    return _load_and_keep(layout, settled)
 
 
 def cache_file(layout: Layout) -> Path:
@@ -89,9 +91,9 @@ def _stamps(layout: Layout) -> _Stamps:
     return {**spec_files(layout), **code}
 
 
-def _settled(stamps: _Stamps) -> _Stamps:
-    """Blank the stamps of files that have changed a moment ago: next time their content is looked at."""
-    limit = time_ns() - SETTLED
+def _settled(stamps: _Stamps, now: int) -> _Stamps:
+    """Blank the stamps of files that had just changed ``now``: next time their content is looked at."""
+    limit = now - SETTLED
     return {path: stamp if max(stamp[1], stamp[3]) < limit else [] for path, stamp in stamps.items()}
 
 
@@ -180,7 +182,7 @@ def _load_and_keep(layout: Layout, stamps: _Stamps) -> Model:
         paths = {
             path + ("/" if (layout.root / path).is_dir() else ""): real for path, real in loaded.paths.items()
         }
-        _write(layout, [_encode(_settled(stamps)), _encode(hashes), _encode(paths), *_model_lines(model)])
+        _write(layout, [_encode(stamps), _encode(hashes), _encode(paths), *_model_lines(model)])
     return loaded.model
 
 

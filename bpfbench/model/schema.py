@@ -90,7 +90,7 @@ def _missing(document: Document, path: Path, schema: Schema, error: _Error) -> I
     }
     for name in absent:
         if name in misspelt and error.schema.get("additionalProperties") is False:
-            # The misspelt field is told as unknown; that the right one is missing would be the same said twice.
+            # The misspelt field is told as unknown; that the right one is missing would say it twice.
             continue
         expected = known.get(name, {})
         expected = expected if isinstance(expected, Mapping) else {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bpfbench.errors import BenchError
-from bpfbench.model.problems import did_you_mean, one_of
+from bpfbench.model.problems import did_you_mean, nearest, one_of
 from bpfbench.model.types import Model, Words
 from bpfbench.model.units import DURATION, seconds
 
@@ -102,8 +102,10 @@ class _Reader:
 
     def unknown(self, name: str, value: str) -> None:
         valid = [word.name for word in WORDS]
-        near = did_you_mean(name.partition(".")[0], [word.partition(".")[0] for word in valid])
-        hint = near or "put environment variables before the command, and tasks without ="
+        head, _, rest = name.partition(".")
+        near = nearest(head, [word.partition(".")[0] for word in valid])
+        meant = f"{near}.{rest or 'NAME'}" if near == "override" else near
+        hint = f'did you mean "{meant}"?' if near else "environment variables go before the command"
         self.wrong(f'{name}={value}: there is no word "{name}"; expected one of: {", ".join(valid)}', hint)
 
     def override(self, name: str, value: str) -> None:
@@ -114,7 +116,7 @@ class _Reader:
             path = self.path(value)
             if path is None:
                 self.wrong(f"{name}=: the path is missing", f"write {name}=/path")
-            elif not path.exists():
+            elif not _is(path.exists):
                 self.wrong(f"{name}={value}: {path} does not exist", "paths are relative to where you stand")
             else:
                 self.overrides[target] = str(path)
@@ -123,10 +125,9 @@ class _Reader:
         path = self.path(value)
         if path is None:
             self.wrong("store=: the path is missing", "write store=/path")
-        elif path.exists() and not path.is_dir():
-            self.wrong(
-                f"store={value}: {path} is not a directory", "name a directory, or one that can be made"
-            )
+        elif not _is((there := _nearest(path)).is_dir):
+            hint = "name a directory, or one that can be made"
+            self.wrong(f"store={value}: {there} is not a directory", hint)
         else:
             return str(path)
         return None
@@ -173,6 +174,25 @@ class _Reader:
 
     def wrong(self, message: str, hint: str | None) -> None:
         self.errors.append(BenchError(message, hint=hint))
+
+
+def _is(question: Callable[[], bool]) -> bool:
+    """Ask something about a path; where the system cannot answer, it is not."""
+    try:
+        return question()
+    except (OSError, ValueError):
+        return False
+
+
+def _nearest(path: Path) -> Path:
+    """Return the lowest part of ``path`` that is there; ``path`` itself where the system cannot tell."""
+    for part in (path, *path.parents):
+        try:
+            if part.exists():
+                return part
+        except (OSError, ValueError):
+            return path
+    return path
 
 
 def _arms(model: Model) -> list[str]:

@@ -1,4 +1,4 @@
-"""Valid specs, broken in every place in every way: each time the message must name the field and point at the place."""
+"""Valid specs, broken in every place in every way: the message must name the field and point at the place."""
 
 from __future__ import annotations
 
@@ -19,10 +19,33 @@ FREE = {"params", "options", "env", "experiments", "anything"}
 NAMES = {"quick", "paper", "clang", "libbpf", "btf", "debian", "fedora"}
 """Keys that are names, not fields."""
 OPTIONAL = {
-    "submodules", "strip", "sources", "needs", "inputs", "depends", "artefacts", "includes", "flags", "libraries",
-    "requires", "packages", "attaches", "loader", "target", "engine", "backend", "per", "primary", "divisor", "floor",
-    "labels", "header", "command", "file", *FREE,
-}  # fmt: skip
+    "submodules",
+    "strip",
+    "sources",
+    "needs",
+    "inputs",
+    "depends",
+    "artefacts",
+    "includes",
+    "flags",
+    "libraries",
+    "requires",
+    "packages",
+    "attaches",
+    "loader",
+    "target",
+    "engine",
+    "backend",
+    "per",
+    "primary",
+    "divisor",
+    "floor",
+    "labels",
+    "header",
+    "command",
+    "file",
+    *FREE,
+}
 NULLABLE = {"per", "engine", "backend"}
 NUMERIC = {"divisor", "strip", "least", "most", "warmup"}
 
@@ -71,7 +94,7 @@ def _indent(line: str) -> int:
 
 
 def _parent(lines: list[str], start: int, indent: int) -> int:
-    """Return the line where the mapping around a field is found: its first field's in a list, else its key's."""
+    """Return the line of the mapping around a field: of its first field in a list, else of its key."""
     for at in range(start, -1, -1):
         if lines[at][:indent].strip(" ") == "-" and lines[at][indent - 2] == "-":
             return at
@@ -258,7 +281,7 @@ ESCAPES = [
 @pytest.mark.parametrize("value", ESCAPES)
 @cases(
     lambda place: (
-        place.key in {"inputs", "includes", "output"} or place.key == "sources" and "workl" in place.value
+        place.key in {"inputs", "includes", "output"} or (place.key == "sources" and "workl" in place.value)
     )
 )
 def test_a_path_that_leads_astray_is_told(shared, place, value):
