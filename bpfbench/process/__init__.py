@@ -7,8 +7,8 @@ Three roles stand between a call of ``Reaper.start`` and the command that is mea
        └── "a supervisor, please" ─▶ reaper (forks it)            └─ stdout, stderr ─▶ log files
 
 - The *harness* is this program (``reaper.Reaper``, ``child.Child``). It may be large, threaded, forked or
-  killed. It is never in the way of a child's output: children write straight into their logs, and ``Child.expect``
-  reads them there.
+  killed. It is never in the way of a child's output: children write straight into their logs, where
+  ``Child.expect`` reads.
 - The *reaper* (``forkserver``) is started once a run: a bare interpreter, so that forking is cheap.
 - A *supervisor*, one a launch, execs the command and adopts every orphan below it
   (``PR_SET_CHILD_SUBREAPER``), so that "no child left" means "tree gone". It ends the tree when told so, when

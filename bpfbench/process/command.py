@@ -31,7 +31,7 @@ class Command:
     """Names the logs: ``<name>.out`` and ``<name>.err``."""
     stdout: Literal["lines", "file"] = "lines"
     """``lines``: stdout and stderr in a log each. ``file``: both in ``<name>.out``, in the order written, as
-    servers and builds want it. Either way the child writes straight to the log, where ``Child.expect`` reads."""
+    servers and builds want it. Either way the child writes straight to the log; ``expect`` reads there."""
     stdin: bool = False
     """Whether ``Child.send`` is wanted; otherwise stdin is empty."""
     cpus: frozenset[int] | None = None

@@ -1,9 +1,9 @@
 """The reaper and its supervisors (the picture is in ``bpfbench.process``). Runs alone, by ``python -I -S``.
 
 The harness asks the reaper for a supervisor by sending it one end of a socket pair. From then on it talks to
-that supervisor alone: an order with the three standard files, answered by ``started`` or ``failed``; at any time
-``stop``; at the end ``exit``. Messages are length-prefixed ``marshal``: both ends run the same interpreter, and
-it costs no import. For the same reason there is no pathlib here, no typing and no dataclass.
+that supervisor alone: an order with the three standard files, answered by ``started`` or ``failed``; at any
+time ``stop``; at the end ``exit``. Messages are length-prefixed ``marshal``: both ends run one interpreter,
+and it costs no import. For the same reason there is no pathlib here, no typing and no dataclass.
 """
 # ruff: noqa: PTH123, PTH208
 
@@ -39,6 +39,8 @@ TAG_LIMIT = 10
 its environment, session or parent. The hard limit says that it is a tag, the soft limit says whose."""
 TAG = int.from_bytes(b"bpfbench", "big")
 
+FD_SIZE = 4
+"""Bytes of a C int: that is how open files are passed."""
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
 
@@ -57,13 +59,19 @@ def send(sock: socket.socket, message: object, fds: Sequence[int] = ()) -> None:
 def receive(sock: socket.socket) -> tuple[Any, list[int]]:
     """Wait for one message and the files sent with it; ``(None, [])`` when the other side is gone."""
     try:
-        head, fds, _, _ = socket.recv_fds(sock, 4, 3, socket.MSG_CMSG_CLOEXEC)
+        # Not socket.recv_fds: it forgets about the flags, and the files would leak into every command.
+        head, extra, _, _ = sock.recvmsg(4, socket.CMSG_SPACE(3 * FD_SIZE), socket.MSG_CMSG_CLOEXEC)
+        fds = [fd for _, _, data in extra for fd in _fds(data)]
         if not head:
             return None, []
         head += _exactly(sock, 4 - len(head))
         return marshal.loads(_exactly(sock, int.from_bytes(head, "big"))), fds
     except (ConnectionError, EOFError):
         return None, []
+
+
+def _fds(data: bytes) -> list[int]:
+    return [int.from_bytes(data[at : at + FD_SIZE], sys.byteorder) for at in range(0, len(data), FD_SIZE)]
 
 
 def _exactly(sock: socket.socket, size: int) -> bytes:
@@ -182,7 +190,7 @@ class Bell:
 def become(order: dict[str, Any], fds: Sequence[int], supervisor: int, report: int) -> NoReturn:
     """Turn this freshly forked process into the command.
 
-    Writes the moment of the exec (monotonic ns) to ``report``, which the exec closes; or else ``|step|errno``.
+    Writes the moment of the exec (monotonic ns) to ``report``, which exec closes; or else ``|step|errno``.
     """
     step = "session"
     try:
@@ -409,12 +417,12 @@ def _settle() -> None:
     for number in {*range(signal.SIGHUP, signal.SIGSYS + 1)} - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    if os.geteuid() != 0 and 0 in os.getresuid():
-        # The harness works as its invoker, but keeps root for us. All three ids must agree: a program that is
-        # executed with different real and effective ones ignores LD_PRELOAD.
-        os.setresuid(0, 0, 0)
-        os.setresgid(0, 0, 0)
-        os.setgroups([0])
+    gid = os.getgid()
+    if os.getegid() != gid:
+        # The harness works as its invoker, we do not. All ids must agree: a program that is executed with
+        # different real and effective ones ignores LD_PRELOAD.
+        os.setgroups([gid])
+        os.setresgid(gid, gid, gid)
     own = look(os.getpid())
     with contextlib.suppress(OSError, ValueError):  # below a smaller hard limit leftovers go unrecognised
         resource.setrlimit(TAG_LIMIT, (tag_of(own), TAG) if own else (0, TAG))

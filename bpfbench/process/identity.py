@@ -1,7 +1,7 @@
 """Who called us. Under sudo, files belong to the user who called, and only what needs root runs as root.
 
-``drop`` changes the *effective* ids alone. The real ones stay root, so that the reaper can take root back and
-``privileged`` can lift us for a moment.
+``drop`` changes the *effective* ids alone. The real ones stay root's, so that ``privileged`` can lift us
+for a moment, such as the one in which a reaper is started.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reading a child's log while the child writes it.
 
-The log is the only copy of what a child prints: complete whatever happens to us, and of no cost to our memory.
+The log is the only copy of what a child prints: complete whatever happens to us, and of no cost in memory.
 A reader keeps its place in the file; inotify wakes it when there is more.
 """
 

@@ -18,7 +18,7 @@ from bpfbench.process import forkserver
 from bpfbench.process.child import Child, log_paths
 from bpfbench.process.command import PATH, Command, signal_name
 from bpfbench.process.errors import Lost, NotStarted, ProcessError
-from bpfbench.process.identity import invoker
+from bpfbench.process.identity import invoker, privileged
 from bpfbench.process.leftovers import MARK, reap_leftovers
 from bpfbench.process.log import Bell
 
@@ -50,14 +50,15 @@ class Reaper:
         try:
             fds = (theirs.fileno(), harness)
             python = [sys.executable, "-I", "-S", "-X", "utf8", forkserver.__file__]
-            self._process = subprocess.Popen(
-                [*python, *map(str, fds)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env={MARK: self.mark},
-                pass_fds=fds,
-                start_new_session=True,  # what is typed at the terminal is for the harness
-            )
+            with privileged():  # or it could neither run commands as root nor end them
+                self._process = subprocess.Popen(
+                    [*python, *map(str, fds)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env={MARK: self.mark},
+                    pass_fds=fds,
+                    start_new_session=True,  # what is typed at the terminal is for the harness
+                )
         finally:
             theirs.close()
             os.close(harness)
@@ -78,24 +79,20 @@ class Reaper:
             raise BenchError(f"{out} is being written by a command that still runs")
         log_dir.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            stdin, ours = _stdin(stack, wanted=command.stdin)
             stdout = _create(stack, out)
             stderr = stdout if err == out else _create(stack, err)
             conn, theirs = socket.socketpair()
-            with theirs:
-                child = Child(command, conn, ours, log_dir, self)
-                self._children.add(child)
-                try:
-                    self._request(theirs)
-                    conn.settimeout(EXIT_DEADLINE)
-                    with suppress(ConnectionError):  # then there is an answer, or an end, to be read
-                        forkserver.send(conn, order, (stdin, stdout, stderr))
-                    theirs.close()
-                    child.begin()
-                except BaseException:
-                    child.abandon()
-                    self.forget(child)
-                    raise
+            stack.callback(theirs.close)
+            stdin, ours = _stdin(stack, wanted=command.stdin)
+            child = Child(command, conn, ours, log_dir, self)
+            self._children.add(child)
+            try:
+                self._submit(order, (stdin, stdout, stderr), conn, theirs)
+                child.begin()
+            except BaseException:
+                child.abandon()
+                self.forget(child)
+                raise
         return child
 
     def close(self, grace: float = 1.0) -> None:
@@ -117,6 +114,11 @@ class Reaper:
         self._hang_up()
         if failures:
             raise failures[0]
+
+    @property
+    def pid(self) -> int:
+        """Process id of the reaper."""
+        return self._process.pid
 
     def check_owner(self) -> None:
         """Raise when this is not the process that made the reaper, but a fork of it."""
@@ -169,18 +171,27 @@ class Reaper:
             "identity": identity and (identity.uid, identity.gid, list(identity.groups)),
         }
 
-    def _request(self, conn: socket.socket) -> None:
-        """Have a supervisor forked that listens to ``conn``."""
+    def _submit(
+        self, order: object, fds: tuple[int, ...], conn: socket.socket, theirs: socket.socket
+    ) -> None:
+        """Have a supervisor forked that listens to ``theirs``, and give it its order."""
         if self not in _mine:
             raise BenchError("this reaper is not open", hint="use it as a context manager")
         try:
-            forkserver.send(self._control, True, [conn.fileno()])
+            forkserver.send(self._control, True, [theirs.fileno()])
         except ConnectionError:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(EXIT_DEADLINE)
-            status = self._process.returncode or 0
-            how = f"was killed by {signal_name(-status)}" if status < 0 else f"ended with status {status}"
-            raise ProcessError(f"the reaper (pid {self._process.pid}) {how}") from None
+            raise ProcessError(f"the reaper (pid {self.pid}) {self._end()}") from None
+        theirs.close()  # so that we notice when nobody holds it any more
+        conn.settimeout(EXIT_DEADLINE)
+        with suppress(ConnectionError):  # why nobody listens is to be heard next
+            forkserver.send(conn, order, fds)
+
+    def _end(self) -> str:
+        """How the reaper itself ended."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(EXIT_DEADLINE)
+        status = self._process.returncode or 0
+        return f"was killed by {signal_name(-status)}" if status < 0 else f"ended with status {status}"
 
     def _hang_up(self) -> None:
         """Let the reaper end, now that it has nothing to do, and see that it does."""
