@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 
 from bpfbench.build.steps import Step
 from bpfbench.errors import BenchError
@@ -33,7 +33,7 @@ def steps(artefact: Artefact) -> tuple[Step, ...]:
 
 
 def _target_arch() -> str:
-    machine = platform.machine()
+    machine = os.uname().machine
     if machine not in _TARGET_ARCH:
         raise BenchError(f"BPF headers have no name for the machine {machine}")
     return _TARGET_ARCH[machine]

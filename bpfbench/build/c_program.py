@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from bpfbench.build.steps import Step
 from bpfbench.model.types import Artefact
 
@@ -19,13 +21,17 @@ _KINDS = {"executable": ("-fPIE", "-pie"), "shared-library": ("-fPIC", "-shared"
 """Kind → how it is compiled, how it is linked."""
 
 
-def steps(artefact: Artefact) -> tuple[Step, ...]:
-    """Return the calls that make the program, in order: sources as the spec lists them, then the link."""
+def steps(artefact: Artefact, static: Collection[str] = ()) -> tuple[Step, ...]:
+    """Return the calls that make the program, in order: sources as the spec lists them, then the link.
+
+    Libraries named in ``static`` are linked as archives.
+    """
     code, shape = _KINDS[artefact.kind]
     flags = (*COMPILE, code, *(f"-I{place}" for place in artefact.includes), *artefact.flags)
     objects = tuple(_object(artefact, source) for source in artefact.sources)
     compiles = tuple(_compile(artefact, source, flags) for source in artefact.sources)
-    return (*compiles, _link(artefact, objects, shape))
+    libraries = tuple(f"-l:lib{name}.a" if name in static else f"-l{name}" for name in artefact.libraries)
+    return (*compiles, _link(artefact, objects, shape, libraries))
 
 
 def _compile(artefact: Artefact, source: str, options: tuple[str, ...]) -> Step:
@@ -35,8 +41,7 @@ def _compile(artefact: Artefact, source: str, options: tuple[str, ...]) -> Step:
     return Step("gcc", argv, "compile", (source,), f"{{build}}/{output}", listing, options)
 
 
-def _link(artefact: Artefact, objects: tuple[str, ...], shape: str) -> Step:
-    libraries = tuple(f"-l{name}" for name in artefact.libraries)
+def _link(artefact: Artefact, objects: tuple[str, ...], shape: str, libraries: tuple[str, ...]) -> Step:
     listing = f"{_flat(artefact.output)}.link.d"
     output = f"{{tree}}/{artefact.output}"
     options = (shape, *LINK, *artefact.flags, *libraries)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -49,6 +48,8 @@ def invoke(argv: Sequence[str], cwd: Path) -> Outcome:
 
     Raises ``BenchError`` when it cannot be started or does not end.
     """
+    import subprocess  # dear to import, and an up-to-date check never comes here
+
     try:
         done = subprocess.run(
             argv, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",

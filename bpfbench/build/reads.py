@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +138,8 @@ def _ask_compiler(question: _Question, root: Path) -> Reads:
 
 def _ask_linker(question: _Question) -> Reads:
     """Link an empty program in the same way: start files and libraries are those of the real one."""
+    import tempfile  # dear to import, and an up-to-date check never comes here
+
     with tempfile.TemporaryDirectory(prefix="bpfbench-link-") as name:
         directory = Path(name)
         (directory / "main.c").write_text("int main(void) { return 0; }\n")

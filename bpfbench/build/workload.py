@@ -27,6 +27,7 @@ from bpfbench.build.reads import (
 )
 from bpfbench.build.steps import Step
 from bpfbench.build.toolchain import Toolchain
+from bpfbench.errors import BenchError
 from bpfbench.model.types import Artefact, Package
 
 VERSION = 1
@@ -93,15 +94,33 @@ def make(package: Package, root: Path, tree: Path, *, cache: Path, run: Invoke =
 def plan_build(package: Package, root: Path, toolchain: Toolchain) -> Plan:
     """Return the package's build and digests of all that it will read. Raises as ``key_components`` does."""
     inputs = hash_inputs(root, package.inputs)
-    steps = tuple(step for artefact in package.artefacts for step in _steps(artefact))
+    static = _static(package)
+    steps = tuple(step for artefact in package.artefacts for step in _steps(artefact, static))
     reads = find_reads(steps, root, toolchain, inputs)
     check_declared(reads, inputs, package.name)
     external = {path: toolchain.digests.of(path) for path in sorted(reads.external)}
     return Plan(steps, inputs, reads, external)
 
 
-def _steps(artefact: Artefact) -> tuple[Step, ...]:
-    return bpf_object.steps(artefact) if artefact.kind == "bpf-object" else c_program.steps(artefact)
+def _static(package: Package) -> tuple[str, ...]:
+    """Return the one option that this recipe has, ``static``: libraries that go into the programs."""
+    unknown = sorted(package.options.keys() - {"static"})
+    if unknown:
+        raise BenchError(
+            f"{package.location}: the recipe workload has no option {unknown[0]}", hint="it has one: static"
+        )
+    static = tuple(package.options.get("static", ()))
+    linked = {name for artefact in package.artefacts for name in artefact.libraries}
+    for name in static:
+        if name not in linked:
+            raise BenchError(f"{package.location}: static names {name}, which no artefact is linked with")
+    return static
+
+
+def _steps(artefact: Artefact, static: tuple[str, ...]) -> tuple[Step, ...]:
+    if artefact.kind == "bpf-object":
+        return bpf_object.steps(artefact)
+    return c_program.steps(artefact, static)
 
 
 def _run_step(step: Step, program: str, places: Mapping[str, Path], run: Invoke) -> None:

@@ -83,12 +83,33 @@ def test_flags_and_options_change_the_key(checkout: Path, package: Package, cach
     main, probe = package.artefacts
     variants = [
         package,
-        replace(package, options={"level": 1}),
         replace(package, artefacts=(replace(main, flags=("-DX",)), probe)),
         replace(package, artefacts=(main, replace(probe, flags=("-mcpu=v2",)))),
         replace(package, artefacts=(replace(main, libraries=("m",)), probe)),
+        replace(package, artefacts=(replace(main, libraries=("m",)), probe), options={"static": ["m"]}),
     ]
     assert len({key(variant, checkout, cache) for variant in variants}) == len(variants)
+
+
+def test_static_libraries_go_into_the_program(
+    checkout: Path, package: Package, cache: Path, tmp_path: Path
+) -> None:
+    source = "#include <zlib.h>\nint main(void)\n{\n\treturn !zlibVersion();\n}\n"
+    (checkout / "src/main.c").write_text(source)
+    main = replace(package.artefacts[0], libraries=("z",))
+    for static in ([], ["z"]):
+        variant = replace(package, artefacts=(main,), options={"static": static})
+        program = built(variant, checkout, tmp_path / f"tree{len(static)}", cache) / "bin/main"
+        needed = subprocess.run(["readelf", "-d", program], capture_output=True, text=True, check=True).stdout
+        assert ("libz.so" in needed) == (not static)
+
+
+@pytest.mark.parametrize("options", [{"level": 1}, {"static": ["nothing_links_this"]}])
+def test_a_wrong_option_is_named_with_its_place(
+    checkout: Path, package: Package, cache: Path, options: dict[str, object]
+) -> None:
+    with pytest.raises(BenchError, match=r"specs/packages/thing\.yaml:1:1: .*(level|nothing_links_this)"):
+        key(replace(package, options=options), checkout, cache)
 
 
 def test_a_system_header_is_part_of_the_key(

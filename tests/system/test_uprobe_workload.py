@@ -392,3 +392,15 @@ def test_a_hanging_victim_never_answers_and_can_be_killed(bench: Bench) -> None:
     assert victim.wait(DEADLINE).signal == "SIGKILL"
     assert answer(loader, "COUNTERS", "read")["hits"] == {"at_entry": 0}
     quit_all(loader)
+
+
+def test_without_the_capabilities_the_loader_says_so(bench: Bench) -> None:
+    options = ("--object", str(bench.tree / "program.bpf.o"), "--target", str(bench.victim_copy))
+    error = refusal(
+        bench.start(
+            "loader", Path("setpriv"), "--bounding-set=-all", "--inh-caps=-all",
+            str(bench.tree / "loader"), *options, "--attach=uprobe:at_entry:bench_push",
+        )
+    )
+    assert (error["stage"], error["errno"]) == ("load", 1)
+    assert "Operation not permitted" in error["message"]
