@@ -85,7 +85,8 @@ def sampling(result: Part) -> list[str]:
     cells = [cell for cell in result["cells"] if cell["status"] == "ok"]
     lines = [
         f"{counted(timing['blocks'], 'randomised block')} after {design['warmup_blocks']} for warm-up, "
-        f"seed {design['seed']}; {duration(timing['wall_s'])} in all, {duration(timing['sampled_s'])} of them in samples"
+        f"seed {design['seed']}; {duration(timing['wall_s'])} in all, "
+        f"{duration(timing['sampled_s'])} of them in samples"
         + (f"; taken up again {counted(timing['resumed'], 'time')}." if timing["resumed"] else "."),
     ]
     why = Counter(cell["stopped"] for cell in cells)

@@ -127,7 +127,9 @@ def _arm_lines(view: View, width: int, paint: Paint) -> list[str]:
         counts = Counter(cell["status"] for cell in cells)
         told = ", ".join(f"{counts[status]} {status}" for status in _COLOURS if counts[status])
         head = _pad(clean(name), indent, left=True) + paint(f"{arm['status']:<13}", arm["status"])
-        lines.append(f"  {head}{told} of {counted(len(cells), 'case')}")
+        room = max(12, width - indent - 15)
+        first, *more = textwrap.wrap(f"{told} of {counted(len(cells), 'case')}", room)
+        lines += [f"  {head}{first}", *(" " * (indent + 15) + line for line in more)]
         for reason, cases in reasons(cells).items():
             said = f"{', '.join(clean(case) for case in cases)}: {clean(reason)}"
             if len(cases) == len(cells):

@@ -37,6 +37,7 @@ table { border-collapse: collapse; font: .82rem/1.35 system-ui, "Segoe UI", "Dej
 thead th { border-top: 1px solid var(--ink); border-bottom: 1px solid var(--ink); vertical-align: bottom; }
 th, td { padding: .18rem .8rem .18rem 0; text-align: left; vertical-align: top; }
 th.number, td.number, td.nothing, td.status { text-align: right; padding: .18rem 0 .18rem .8rem; }
+th.number + th.text, td.number + td.text { padding-left: 1.2rem; }
 td.number { white-space: nowrap; }
 td.status { font-style: italic; color: var(--unsupported); } td.nothing { color: var(--faint); }
 tr.group th { padding-top: .7rem; font-weight: 600; color: var(--faint); }
