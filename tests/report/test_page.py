@@ -95,10 +95,18 @@ def test_figures_follow_dark_and_light(page):
 def test_html_tells_what_the_result_says(page, result):
     text = " ".join(" ".join(outline(page).text).split())
     for words in (
-        result["run_key"], result["machine"]["fingerprint"], "quiet mitigations=auto", "SIGSEGV",
-        "locked down", "sha256-47DEQpj8HBSa", "steal time of 1.2", "seed 20240611", "Another one", "taken up again 1 time",
+        result["run_key"],
+        result["machine"]["fingerprint"],
+        "quiet mitigations=auto",
+        "SIGSEGV",
+        "locked down",
+        "sha256-47DEQpj8HBSa",
+        "steal time of 1.2",
+        "seed 20240611",
+        "Another one",
+        "taken up again 1 time",
         "./bench profile=quick run_invented",
-    ):  # fmt: skip
+    ):
         assert words in text, words
 
 
