@@ -94,7 +94,7 @@ class View:
         ]
 
     def arms_of(self, *, inner: bool) -> list[str]:
-        """Return the arms that have something to say about such cases: without a hook there is no operation."""
+        """Return the arms that can have such costs: where nothing is hooked there is no operation."""
         if not inner:
             return list(self.arms)
         measured = {arm for _, arm in self.operations}

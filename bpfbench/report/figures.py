@@ -235,7 +235,8 @@ def _limits(column: _Column) -> tuple[tuple[float, float], bool]:
     """Return the ends of a column's axis, and whether it is logarithmic."""
     marks = [mark for mark in column.marks if not mark.word]
     highs = [mark.high * column.factor for mark in marks if mark.high > 0]
-    lows = [mark.value * column.factor for mark in marks if mark.value > 0]
+    # An interval that nearly reaches zero must not stretch a logarithmic axis: its bar is cut off instead.
+    lows = [max(mark.low, mark.value / 4) * column.factor for mark in marks if mark.value > 0]
     if not highs or not lows:
         return (0.0, 1.0), False
     if max(highs) / min(lows) >= LOG_FROM:
