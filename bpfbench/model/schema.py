@@ -33,15 +33,34 @@ def read_schema(text: bytes, file: str) -> Schema:
     try:
         schema = json.loads(text)
         Draft202012Validator.check_schema(schema)
+        schema = _inlined(schema, schema.get("$defs", {}))
     except json.JSONDecodeError as error:
         at = Location(file, error.lineno, error.colno)
         raise SpecErrors([SpecProblem(at, "", f"not valid JSON: {error.msg}")]) from None
-    except (SchemaError, ValueError, RecursionError) as error:
+    except (SchemaError, ValueError, LookupError, AttributeError, RecursionError) as error:
         message = error.message if isinstance(error, SchemaError) else str(error)
         raise SpecErrors([SpecProblem(Location(file, 1, 1), "", f"not a JSON Schema: {message}")]) from None
     if not isinstance(schema, dict):
         raise SpecErrors([SpecProblem(Location(file, 1, 1), "", "not a schema of a mapping")])
     return schema
+
+
+def _inlined(here: Any, definitions: Schema) -> Any:
+    """Put definitions in place of the references to them.
+
+    Validation takes less time without, and an error then has all of its schema at hand. Our schemas refer to
+    their own ``$defs`` alone, and say no more beside a reference than an annotation of this place's own.
+    """
+    if isinstance(here, list):
+        return [_inlined(item, definitions) for item in here]
+    if not isinstance(here, dict):
+        return here
+    around = {
+        key: _inlined(value, definitions) for key, value in here.items() if key not in {"$ref", "$defs"}
+    }
+    if "$ref" not in here:
+        return around
+    return {**_inlined(definitions[here["$ref"].removeprefix("#/$defs/")], definitions), **around}
 
 
 def validate(document: Document, schema: Schema) -> list[SpecProblem]:
@@ -58,7 +77,7 @@ def _tell(document: Document, schema: Schema, error: _Error) -> Iterator[SpecPro
     if keyword == "additionalProperties":
         yield from _unknown(document, path, error)
     elif keyword == "required":
-        yield from _missing(document, path, schema, error)
+        yield from _missing(document, path, error)
     elif "propertyNames" in error.absolute_schema_path:
         inside = (*path, str(error.instance))
         expected = _annotation(schema, error, "x-expected")
@@ -82,7 +101,7 @@ def _unknown(document: Document, path: Path, error: _Error) -> Iterator[SpecProb
             yield SpecProblem(document.key(inside), field_name(inside), "unknown field", expected, hint)
 
 
-def _missing(document: Document, path: Path, schema: Schema, error: _Error) -> Iterator[SpecProblem]:
+def _missing(document: Document, path: Path, error: _Error) -> Iterator[SpecProblem]:
     known = error.schema.get("properties", {})
     absent = [name for name in error.validator_value if name not in error.instance]
     misspelt = {
@@ -92,9 +111,8 @@ def _missing(document: Document, path: Path, schema: Schema, error: _Error) -> I
         if name in misspelt and error.schema.get("additionalProperties") is False:
             # The misspelt field is told as unknown; that the right one is missing would say it twice.
             continue
-        expected = known.get(name, {})
-        expected = expected if isinstance(expected, Mapping) else {}
-        words = expected.get("x-expected") or _resolve(schema, expected).get("x-expected")
+        of_field = known.get(name, True)
+        words = of_field.get("x-expected") if isinstance(of_field, Mapping) else None
         inside = (*path, name)
         hint = f'did you mean it by "{misspelt[name]}"?' if name in misspelt else None
         yield SpecProblem(document.value(path), field_name(inside), "missing", words, hint)
@@ -155,22 +173,13 @@ def _annotation(schema: Schema, error: _Error, key: str) -> str | None:
     *path, _ = error.absolute_schema_path
     steps = iter(path)
     for step in steps:
-        # The library leaves $ref out of its paths.
-        here = here if step in here else _resolve(schema, here)
         here = here[step]
         if step in _CHILDREN:
             words = None
         if step in {"properties", "allOf"}:
             here = here[next(steps)]
-        words = words or here.get(key) or _resolve(schema, here).get(key)
+        words = words or here.get(key)
     return words
-
-
-def _resolve(schema: Schema, here: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Follow a reference into the same schema's ``$defs``: the only kind that our schemas use."""
-    reference = here.get("$ref", "")
-    target = schema.get("$defs", {}).get(reference.removeprefix("#/$defs/"), {})
-    return target if isinstance(target, Mapping) else {}
 
 
 def _is_integer(_checker: Any, value: Any) -> bool:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bpfbench.model.load import load
 from bpfbench.model.problems import SpecErrors, SpecProblem
+from bpfbench.model.yaml import parse
 
 SPECS = Path(__file__).parent / "valid" / "specs"
 FIELD = re.compile(r"(?P<indent> *)(?P<item>- )?(?P<key>[a-z_]+):(?P<value> .*)?")
@@ -278,14 +282,67 @@ ESCAPES = [
 ]
 
 
-@pytest.mark.parametrize("value", ESCAPES)
-@cases(
-    lambda place: (
-        place.key in {"inputs", "includes", "output"} or (place.key == "sources" and "workl" in place.value)
-    )
+def paths(place: Place) -> bool:
+    """Whether the field holds paths."""
+    return place.key in {"inputs", "includes", "output"} or (place.key == "sources" and "work" in place.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        pytest.param(place, value, id=f"{place}-{value}")
+        for place in filter(paths, PLACES)
+        for value in ESCAPES
+        # An output need not be there yet.
+        if (place.key, value) != ("output", "nowhere")
+    ],
 )
 def test_a_path_that_leads_astray_is_told(shared, place, value):
-    if place.key == "output" and value == "nowhere":
-        pytest.skip("an output need not be there yet")
     problems = refused(shared, Broken(place).replace(value if scalar(place) else f"[{value}]"))
     assert any(names(problem, place.key) and problem.expected for problem in problems)
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.sampled_from(
+        ["", "native", "shim", "probe", "empty", "..", "a-b", "4m", "{segment}", "{package:x}", "\n"]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["arm", "runtime", "case", "floor", "x"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def spots(data: object, path: tuple = ()) -> Iterator[tuple]:
+    yield path
+    steps = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for step, inner in steps:
+        yield from spots(inner, (*path, step))
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_value_in_any_place_is_fine_or_told(shared, data):
+    """No check takes for granted what another one has refused."""
+    file = data.draw(st.sampled_from(FILES))
+    content = parse((SPECS / file).read_bytes(), file).data
+    *way, last = data.draw(st.sampled_from([spot for spot in spots(content) if spot]))
+    inside = content
+    for step in way:
+        inside = inside[step]
+    inside[last] = data.draw(VALUES)
+    path = shared.root / "specs" / file
+    before = path.read_text()
+    path.write_text(json.dumps(content, indent=1))
+    try:
+        model = load(shared.layout)
+    except SpecErrors as errors:
+        assert all(problem.location.file.startswith("specs/") for problem in errors.errors)
+    else:
+        assert model.experiments["probe"].name == "probe"
+    finally:
+        path.write_text(before)
