@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from bpfbench.errors import BenchError
 from bpfbench.layout import Layout
 
 FOLDERS = {"sources": "source", "packages": "package", "runtimes": "runtime", "experiments": "experiment"}
@@ -54,6 +55,9 @@ def _files(folder: str, prefix: str, suffixes: tuple[str, ...]) -> Iterator[tupl
         entries = os.scandir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return
+    except OSError as error:
+        message = f"the folder {folder} cannot be read: {error.strerror}"
+        raise BenchError(message, hint="look at its permissions") from error
     with entries:
         for entry in entries:
             name = entry.name

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -162,6 +163,19 @@ def test_other_files_beside_specs_are_left_alone(tree):
 def test_a_spec_that_is_a_dangling_link_is_told(tree):
     (tree.root / "specs/experiments/gone.yaml").symlink_to("nowhere.yaml")
     assert tree.problem().location.file == "specs/experiments/gone.yaml"
+
+
+def test_a_folder_that_cannot_be_read_is_told(tree, monkeypatch):
+    real = os.scandir
+
+    def refuse(folder: str):
+        if folder.endswith("specs/runtimes"):
+            raise PermissionError(13, "Permission denied", folder)
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(BenchError, match="specs/runtimes cannot be read: Permission denied"):
+        tree.load()
 
 
 def test_an_empty_spec_is_told(tree):
