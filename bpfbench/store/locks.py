@@ -46,10 +46,12 @@ class Flock:
         """Whether this process still has it: a forked child never does."""
         return self._fd >= 0
 
-    def close(self) -> None:
-        """Let go; twice is no harm."""
+    def close(self, *, unlock: bool = True) -> None:
+        """Let go; twice is no harm. Without ``unlock``, only this process does, not the one it was forked from."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
+            if unlock:
+                fcntl.flock(fd, fcntl.LOCK_UN)  # even if a child that is about to exec has it open still
             os.close(fd)
 
     def try_take(self, *, shared: bool = False) -> bool:
@@ -81,7 +83,7 @@ class Flock:
 def _close_in_child() -> None:
     # A forked child would hold the lock for as long as it lives, longer than its parent perhaps.
     for flock in list(_flocks):
-        flock.close()
+        flock.close(unlock=False)
 
 
 os.register_at_fork(after_in_child=_close_in_child)

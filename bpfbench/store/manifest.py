@@ -57,7 +57,7 @@ class Manifest:
     @property
     def size(self) -> int:
         """Bytes in files."""
-        return sum(entry.size for entry in self.entries)
+        return sum(entry.size for entry in self.entries if entry.kind == "file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def load(path: Path) -> Manifest:
         for entry in entries:
             _bytes(entry.path)
         return Manifest(key, str(data["hash"]), entries, data["meta"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BenchError(f"{path} is no complete manifest: {error}") from error
 
 

@@ -2,7 +2,7 @@ import enum
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpfbench.errors import BenchError
@@ -20,16 +20,19 @@ def shuffled(value):
     return tuple(map(shuffled, value)) if isinstance(value, list) else value
 
 
+@settings(max_examples=50, deadline=None)
 @given(components)
 def test_order_and_sequence_type_do_not_matter(parts):
     assert make_key("a", parts) == make_key("a", shuffled(parts))
 
 
+@settings(max_examples=50, deadline=None)
 @given(components, components)
 def test_keys_differ_exactly_when_there_are_changes(one, other):
     assert (make_key("a", one).digest == make_key("a", other).digest) == (not changes(one, other))
 
 
+@settings(max_examples=50, deadline=None)
 @given(components)
 def test_components_survive_json(parts):
     key = make_key("a", parts)
