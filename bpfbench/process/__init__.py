@@ -10,7 +10,7 @@ Three roles stand between a call of ``Reaper.start`` and the command that is mea
   killed. It is never in the way of a child's output: children write straight into their logs, where
   ``Child.expect`` reads.
 - The *reaper* (``forkserver``) is started once a run: a bare interpreter, so that forking is cheap.
-- A *supervisor*, one a launch, execs the command and adopts every orphan below it
+- A *supervisor* looks after one command at a time: it execs it and adopts every orphan below it
   (``PR_SET_CHILD_SUBREAPER``), so that "no child left" means "tree gone". It ends the tree when told so, when
   the command exits, and when the harness or the reaper dies: it sleeps on a pidfd of each.
 

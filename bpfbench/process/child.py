@@ -158,9 +158,10 @@ class Child:
 
     def abandon(self) -> None:
         """Close what this process holds of the child; the supervisor ends what still lives of it."""
-        self._running = False
-        self._conn.close()
-        self.close_stdin()
+        if self._running:
+            self._running = False
+            self._conn.close()
+            self.close_stdin()
 
     def __str__(self) -> str:
         return f"{self.command.name} (pid {self.pid})" if self.pid else self.command.name
@@ -183,8 +184,12 @@ class Child:
         if told and "started" in told:
             self.pid = told["started"]
             return
-        self.abandon()
-        self._reaper.forget(self)
+        self._running = False
+        self.close_stdin()
+        free = told is not None and not told.get("survivors")
+        self._reaper.take_back(self, self._conn if free else None)
+        if not free:
+            self._conn.close()
         if told is None:
             self._reaper.sweep()
             failure = f"{self}: its supervisor was killed, and the command with it"

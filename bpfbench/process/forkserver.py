@@ -2,8 +2,9 @@
 
 The harness asks the reaper for a supervisor by sending it one end of a socket pair. From then on it talks to
 that supervisor alone: an order with the three standard files, answered by ``started`` or ``failed``; at any
-time ``stop``; at the end ``exit``. Messages are length-prefixed ``marshal``: both ends run one interpreter,
-and it costs no import. For the same reason there is no pathlib here, no typing and no dataclass.
+time ``stop``; at the end ``exit``. Then the supervisor is free for another order: forking one costs more than
+all the rest. Messages are length-prefixed ``marshal``: both ends run one interpreter, and it costs no import.
+For the same reason there is no pathlib here, no typing and no dataclass.
 """
 # ruff: noqa: PTH123, PTH208
 
@@ -225,44 +226,16 @@ def become(order: dict[str, Any], fds: Sequence[int], supervisor: int, report: i
 # The supervisor ---------------------------------------------------------------------------------------------
 
 
-class Supervisor:
-    """Runs one command and answers for everything below it; ends it all when an owner (a pidfd) dies."""
+class Tree:
+    """One command and everything below it: all that this process has in the way of children."""
 
-    def __init__(self, conn: socket.socket, owners: Sequence[int]) -> None:
-        self.conn = conn
-        self.bell = Bell()
-        self.pid = 0
-        self.started = 0
+    def __init__(self, order: dict[str, Any], fds: Sequence[int]) -> None:
+        """Start the command. ``failure`` tells at which step that went wrong, and with which errno."""
         self.exit: dict[str, Any] = {}
         self.phase = "running"  # then "ending" (TERM was sent), "killing", "over"
         self.deadline: float | None = None
         self.give_up = 0.0
-        self.poller = select.poll()
-        for fd in (conn.fileno(), self.bell.fd, *owners):
-            self.poller.register(fd, select.POLLIN)
-
-    def run(self) -> int:
-        """Serve one order; return this process's exit status, 0 when nothing is left of the tree."""
-        if self.poller.poll()[0][0] != self.conn.fileno():
-            return 0  # an owner died before it could say what it wanted
-        order, fds = receive(self.conn)
-        if order is None:
-            return 0
-        _prctl(PR_SET_NAME, b"bench-supervise")
-        _prctl(PR_SET_CHILD_SUBREAPER, 1)
-        failure = self.launch(order, fds)
-        if failure:
-            self.tell({"failed": failure})
-            return 0
-        self.tell({"started": self.pid})
-        while self.phase != "over":
-            self.turn()
-        survivors = [] if self.alone() else [process.pid for process in descendants(os.getpid())]
-        self.tell({"exit": self.exit, "survivors": survivors})
-        return 1 if survivors else 0
-
-    def launch(self, order: dict[str, Any], fds: Sequence[int]) -> tuple[str, int] | None:
-        """Start the command; return the step that failed and its errno, None when it runs."""
+        self.failure: tuple[str, int] | None = None
         watch, report = os.pipe2(os.O_CLOEXEC)
         supervisor = os.getpid()
         self.pid = os.fork()
@@ -273,22 +246,12 @@ class Supervisor:
         with open(watch, "rb", buffering=0) as file:
             moment, *failure = file.readall().split(b"|")
         self.started = int(moment or 0) or time.monotonic_ns()
-        if not failure:
-            return None
-        os.waitpid(self.pid, 0)
-        return failure[0].decode(), int(failure[1])
+        if failure:
+            os.waitpid(self.pid, 0)
+            self.failure = failure[0].decode(), int(failure[1])
 
-    def turn(self) -> None:
-        """Sleep until something happens, and deal with it."""
-        patience = None if self.deadline is None else max(0.0, self.deadline - time.monotonic()) * 1000
-        for fd, _ in self.poller.poll(patience):
-            if fd == self.bell.fd:
-                self.bell.silence()
-                continue
-            message = receive(self.conn)[0] if fd == self.conn.fileno() else None
-            if message is None:  # an owner is dead, or has hung up
-                self.poller.unregister(fd)
-            self.end(ORPHAN_GRACE if message is None else message["stop"])
+    def advance(self) -> None:
+        """Do what is due: collect the dead, kill when the time has come."""
         if self.alone():
             self.phase = "over"
         elif self.deadline is not None and time.monotonic() >= self.deadline:
@@ -317,28 +280,79 @@ class Supervisor:
             self.deadline = time.monotonic()
 
     def end(self, grace: float) -> None:
-        """Ask the tree to end; it is killed ``grace`` seconds later."""
+        """Ask everybody to end; who has not after ``grace`` seconds is killed."""
         if self.phase == "running":
             self.phase = "ending"
-            self.signal_tree(signal.SIGTERM)
+            self.signal(signal.SIGTERM)
             self.deadline = time.monotonic() + grace
         elif self.phase == "ending":
             self.deadline = min(self.deadline or 0.0, time.monotonic() + grace)
 
     def kill(self) -> None:
-        """Kill the tree, again and again while something is left of it, but not for ever."""
+        """Kill everybody, again and again while somebody is left, but not for ever."""
         now = time.monotonic()
         if self.phase != "killing":
             self.phase, self.give_up = "killing", now + KILL_FOR
         if now >= self.give_up:
             self.phase = "over"
-        self.signal_tree(signal.SIGKILL)
+        self.signal(signal.SIGKILL)
         self.deadline = now + KILL_EVERY
 
-    def signal_tree(self, number: int) -> None:
-        """Signal every process below."""
+    def signal(self, number: int) -> None:
+        """Signal everybody."""
         for process in descendants(os.getpid()):
             signal_process(process, number)
+
+
+class Supervisor:
+    """Answers for one tree after the other; ends it, and itself, when an owner (a pidfd) dies."""
+
+    def __init__(self, conn: socket.socket, owners: Sequence[int]) -> None:
+        self.conn = conn
+        self.bell = Bell()
+        self.owned = True
+        self.poller = select.poll()
+        for fd in (conn.fileno(), self.bell.fd, *owners):
+            self.poller.register(fd, select.POLLIN)
+
+    def run(self) -> int:
+        """Serve orders until nobody is there to give any; return 1 if something could not be ended."""
+        _prctl(PR_SET_NAME, b"bench-supervise")
+        _prctl(PR_SET_CHILD_SUBREAPER, 1)
+        survivors = False
+        while self.owned and not survivors:
+            for message, fds in self.hear(None):
+                # Not a stop, which may have crossed our report of the end.
+                if self.owned and message and "stop" not in message:
+                    survivors = self.serve(Tree(message, fds))
+        return int(survivors)
+
+    def serve(self, tree: Tree) -> bool:
+        """See a tree to its end and report it; say whether something of it survives."""
+        if tree.failure:
+            self.tell({"failed": tree.failure})
+            return False
+        self.tell({"started": tree.pid})
+        while tree.phase != "over":
+            patience = None if tree.deadline is None else max(0.0, tree.deadline - time.monotonic())
+            for message, _ in self.hear(patience):
+                tree.end(message["stop"] if message else ORPHAN_GRACE)
+            tree.advance()
+        survivors = [] if tree.alone() else [process.pid for process in descendants(os.getpid())]
+        self.tell({"exit": tree.exit, "survivors": survivors})
+        return bool(survivors)
+
+    def hear(self, patience: float | None) -> Iterator[tuple[Any, list[int]]]:
+        """Sleep until something happens; yields messages, and None for an owner that died or hung up."""
+        for fd, _ in self.poller.poll(None if patience is None else patience * 1000):
+            if fd == self.bell.fd:
+                self.bell.silence()
+                continue
+            message, fds = receive(self.conn) if fd == self.conn.fileno() else (None, [])
+            if message is None:
+                self.poller.unregister(fd)
+                self.owned = False
+            yield message, fds
 
     def tell(self, message: object) -> None:
         """Send a message to the harness, if it is still there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -41,6 +42,7 @@ class Reaper:
         self.mark = mark
         self._owner = os.getpid()
         self._children: set[Child] = set()
+        self._free: list[socket.socket] = []
         self._bells: list[Bell] = []
 
     def __enter__(self) -> Reaper:
@@ -81,17 +83,17 @@ class Reaper:
         with ExitStack() as stack:
             stdout = _create(stack, out)
             stderr = stdout if err == out else _create(stack, err)
-            conn, theirs = socket.socketpair()
-            stack.callback(theirs.close)
+            conn = self._supervisor()
             stdin, ours = _stdin(stack, wanted=command.stdin)
             child = Child(command, conn, ours, log_dir, self)
             self._children.add(child)
             try:
-                self._submit(order, (stdin, stdout, stderr), conn, theirs)
+                with suppress(ConnectionError):  # why nobody listens is to be heard next
+                    forkserver.send(conn, order, (stdin, stdout, stderr))
                 child.begin()
             except BaseException:
                 child.abandon()
-                self.forget(child)
+                self._children.discard(child)
                 raise
         return child
 
@@ -139,9 +141,11 @@ class Reaper:
                 bell.unwatch()
                 self._bells.append(bell)  # closing one takes the kernel some milliseconds
 
-    def forget(self, child: Child) -> None:
-        """Note that a child has ended."""
+    def take_back(self, child: Child, conn: socket.socket | None) -> None:
+        """Note that a child has ended, and which supervisor is free now."""
         self._children.discard(child)
+        if conn:
+            self._free.append(conn)
 
     def sweep(self) -> None:
         """If the reaper itself was killed, end what it can no longer look after."""
@@ -154,9 +158,10 @@ class Reaper:
         self._control.close()
         for child in self._children:
             child.abandon()
-        for bell in self._bells:
-            bell.close()
-        self._bells.clear()
+        while self._free:
+            self._free.pop().close()
+        while self._bells:
+            self._bells.pop().close()
 
     def _order(self, command: Command) -> dict[str, object]:
         """What a supervisor has to know."""
@@ -171,20 +176,26 @@ class Reaper:
             "identity": identity and (identity.uid, identity.gid, list(identity.groups)),
         }
 
-    def _submit(
-        self, order: object, fds: tuple[int, ...], conn: socket.socket, theirs: socket.socket
-    ) -> None:
-        """Have a supervisor forked that listens to ``theirs``, and give it its order."""
+    def _supervisor(self) -> socket.socket:
+        """A line to a supervisor with nothing to do: one that saw its last tree to the end, or a new one."""
+        while self._free:
+            conn = self._free.pop()
+            poller = select.poll()
+            poller.register(conn, select.POLLIN)
+            if not poller.poll(0):
+                return conn
+            conn.close()  # it was killed meanwhile
         if self not in _mine:
             raise BenchError("this reaper is not open", hint="use it as a context manager")
-        try:
-            forkserver.send(self._control, True, [theirs.fileno()])
-        except ConnectionError:
-            raise ProcessError(f"the reaper (pid {self.pid}) {self._end()}") from None
-        theirs.close()  # so that we notice when nobody holds it any more
+        conn, theirs = socket.socketpair()
         conn.settimeout(EXIT_DEADLINE)
-        with suppress(ConnectionError):  # why nobody listens is to be heard next
-            forkserver.send(conn, order, fds)
+        with theirs:
+            try:
+                forkserver.send(self._control, True, [theirs.fileno()])
+            except ConnectionError:
+                conn.close()
+                raise ProcessError(f"the reaper (pid {self.pid}) {self._end()}") from None
+        return conn
 
     def _end(self) -> str:
         """How the reaper itself ended."""

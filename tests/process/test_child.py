@@ -27,10 +27,15 @@ def test_a_dialogue(reaper: Reaper, tmp_path: Path) -> None:
     child.close_stdin()
     assert child.wait(PATIENCE).ok
     assert not child.alive
-    assert (tmp_path / "child.out").read_text().splitlines() == ["READY", *(f"got run {n}" for n in range(20))]
+    assert (tmp_path / "child.out").read_text().splitlines() == [
+        "READY",
+        *(f"got run {n}" for n in range(20)),
+    ]
 
 
-def test_expect_passes_over_other_lines_and_keeps_what_comes_later(reaper: Reaper, shell, tmp_path: Path) -> None:
+def test_expect_passes_over_other_lines_and_keeps_what_comes_later(
+    reaper: Reaper, shell, tmp_path: Path
+) -> None:
     child = reaper.start(shell("echo one; echo two; echo three; echo four; exec sleep 1000"), tmp_path)
     assert child.expect(re.compile("^t"), PATIENCE) == "two"
     assert child.expect("^t", PATIENCE) == "three"
@@ -39,7 +44,9 @@ def test_expect_passes_over_other_lines_and_keeps_what_comes_later(reaper: Reape
     assert child.alive
 
 
-def test_the_last_line_counts_without_a_newline_but_only_at_the_end(reaper: Reaper, shell, tmp_path: Path) -> None:
+def test_the_last_line_counts_without_a_newline_but_only_at_the_end(
+    reaper: Reaper, shell, tmp_path: Path
+) -> None:
     child = reaper.start(shell("printf READY; read go; exit 0", stdin=True), tmp_path)
     until(lambda: child.out.read_text() == "READY", "the half line")
     with pytest.raises(TimedOut, match="READY"):
@@ -48,7 +55,9 @@ def test_the_last_line_counts_without_a_newline_but_only_at_the_end(reaper: Reap
     assert child.expect("READY", PATIENCE) == "READY"
 
 
-def test_a_child_that_dies_first_is_reported_with_its_last_words(reaper: Reaper, shell, tmp_path: Path) -> None:
+def test_a_child_that_dies_first_is_reported_with_its_last_words(
+    reaper: Reaper, shell, tmp_path: Path
+) -> None:
     child = reaper.start(shell("echo almost; echo 'no such map' >&2; exit 3"), tmp_path)
     with pytest.raises(Died, match="exited with status 3") as caught:
         child.expect("READY", PATIENCE)
@@ -128,7 +137,9 @@ def test_a_child_that_reads_nothing_does_not_block_us(
 
 
 def test_file_mode_keeps_both_streams_in_order(reaper: Reaper, shell, tmp_path: Path) -> None:
-    child = reaper.start(shell("for i in 1 2 3; do echo out $i; echo err $i >&2; done", stdout="file"), tmp_path)
+    child = reaper.start(
+        shell("for i in 1 2 3; do echo out $i; echo err $i >&2; done", stdout="file"), tmp_path
+    )
     child.wait(PATIENCE)
     expected = [f"{stream} {number}" for number in (1, 2, 3) for stream in ("out", "err")]
     assert child.out.read_text().splitlines() == expected

@@ -36,7 +36,9 @@ def test_a_command_that_cannot_be_executed_is_refused_at_once(argv, env, name) -
         Command(argv, env, Path("/"), name)
 
 
-@pytest.mark.parametrize(("status", "code", "signal"), [(0, 0, None), (3 << 8, 3, None), (11, None, "SIGSEGV")])
+@pytest.mark.parametrize(
+    ("status", "code", "signal"), [(0, 0, None), (3 << 8, 3, None), (11, None, "SIGSEGV")]
+)
 def test_an_exit_has_a_code_or_a_signal(status: int, code: int | None, signal: str | None) -> None:
     exit = Exit.of({"status": status, "wall": 1.5, "user": 0.5, "system": 0.25, "max_rss_kib": 7})
     assert (exit.code, exit.signal, exit.ok) == (code, signal, status == 0)

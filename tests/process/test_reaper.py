@@ -11,6 +11,7 @@ import pytest
 from bpfbench.errors import BenchError
 from bpfbench.process import forkserver
 from bpfbench.process.batch import run
+from bpfbench.process.errors import NotStarted
 from bpfbench.process.reaper import Reaper
 
 from .conftest import PATIENCE, alive, command, members, python, tree_command, until, until_gone
@@ -35,7 +36,9 @@ def test_a_child_starts_with_clean_signals(reaper: Reaper, tmp_path: Path) -> No
             run(masked, command("/bin/cat", "/proc/self/status"), tmp_path, wall=PATIENCE)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    status = dict(line.split(":\t", 1) for line in (tmp_path / "child.out").read_text().splitlines() if ":\t" in line)
+    status = dict(
+        line.split(":\t", 1) for line in (tmp_path / "child.out").read_text().splitlines() if ":\t" in line
+    )
     assert int(status["SigBlk"], 16) == 0
     assert int(status["SigIgn"], 16) == 0
 
@@ -45,9 +48,35 @@ def test_no_zombies_and_no_descriptors_after_many_launches(reaper: Reaper, tmp_p
     before = _fds(os.getpid()), _fds(reaper.pid)
     for _ in range(60):
         run(reaper, command("/bin/sh", "-c", "sleep 1000 & exit 0"), tmp_path, wall=PATIENCE)
-    until(lambda: not [p for p in forkserver.processes() if p.parent == reaper.pid], "the supervisors' end")
+    assert len([p for p in forkserver.processes() if p.parent == reaper.pid]) == 1, (
+        "one supervisor did it all"
+    )
     assert (_fds(os.getpid()), _fds(reaper.pid)) == before
     assert not [p for p in forkserver.processes() if p.parent == os.getpid() and p.zombie]
+
+
+def test_a_free_supervisor_that_was_killed_is_replaced(reaper: Reaper, tmp_path: Path) -> None:
+    run(reaper, command("/bin/true"), tmp_path, wall=PATIENCE)
+    (supervisor,) = (p for p in forkserver.processes() if p.parent == reaper.pid)
+    os.kill(supervisor.pid, signal.SIGKILL)
+    until_gone([supervisor])
+    assert run(reaper, command("/bin/true"), tmp_path, wall=PATIENCE).ok
+
+
+def test_stopping_at_the_moment_of_the_end_does_not_touch_the_next(reaper: Reaper, tmp_path: Path) -> None:
+    for _ in range(30):
+        child = reaper.start(command("/bin/true"), tmp_path)
+        child.stop(0)
+        next_one = reaper.start(command("/bin/sh", "-c", "sleep 0.01; exit 7", name="next"), tmp_path)
+        assert next_one.wait(PATIENCE).code == 7
+
+
+def test_a_command_that_could_not_start_costs_no_supervisor(reaper: Reaper, tmp_path: Path) -> None:
+    for _ in range(3):
+        with pytest.raises(NotStarted):
+            reaper.start(command("/no/such/program"), tmp_path)
+    assert run(reaper, command("/bin/true"), tmp_path, wall=PATIENCE).ok
+    assert len([p for p in forkserver.processes() if p.parent == reaper.pid]) == 1
 
 
 def _fds(pid: int) -> int:

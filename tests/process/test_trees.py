@@ -103,7 +103,9 @@ def innocent(tmp_path: Path, mark: str) -> Iterator[Callable[[], bool]]:
     pids = tmp_path / "innocent"
     pids.mkdir()
     env = {**tree_command(pids).env, "BPFBENCH_MARK": mark}
-    process = subprocess.Popen([*tree_command(pids).argv], env=env, stdout=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(
+        [*tree_command(pids).argv], env=env, stdout=subprocess.PIPE, start_new_session=True
+    )
     assert process.stdout
     assert process.stdout.readline() == b"READY\n"
     theirs = members(pids)
@@ -171,7 +173,9 @@ def test_nothing_of_a_living_run_is_a_leftover(reaper: Reaper, mark: str, tree, 
 def test_a_leftover_that_shed_its_environment_is_recognised(mark: str, tmp_path: Path) -> None:
     """As nginx and Redis do: here by executing with an empty one."""
     marker = tmp_path / "pid"
-    script = f"setsid env -i sh -c 'echo $$ >{marker}.part; mv {marker}.part {marker}; exec sleep 1000' & wait"
+    script = (
+        f"setsid env -i sh -c 'echo $$ >{marker}.part; mv {marker}.part {marker}; exec sleep 1000' & wait"
+    )
     with Reaper(mark) as reaper:
         child = reaper.start(command("/bin/sh", "-c", script), tmp_path)
         until(marker.exists, "the daemon")
@@ -235,7 +239,8 @@ def test_the_end_of_the_command_is_the_end_of_its_tree(reaper: Reaper, tree, tmp
 def test_several_children_live_side_by_side(reaper: Reaper, tmp_path: Path) -> None:
     echo = "import sys\nfor line in sys.stdin: print(sys.argv[1], line, end='', flush=True)"
     children = [
-        reaper.start(python(echo, str(number), name=f"c{number}", stdin=True), tmp_path) for number in range(4)
+        reaper.start(python(echo, str(number), name=f"c{number}", stdin=True), tmp_path)
+        for number in range(4)
     ]
     for number, child in enumerate(children):
         child.send("a")
