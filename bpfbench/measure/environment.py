@@ -169,14 +169,12 @@ def _clock(root: Sysroot, recorder: Recorder) -> dict[str, Json]:
 
 
 def _load(root: Sysroot) -> dict[str, Json]:
-    words = root.line("/proc/loadavg").split()
-    try:
-        averages = [float(word) for word in words[:3]]
-    except ValueError:
-        averages = []
-    if len(averages) != 3 or len(words) < 4:
+    average = r"([0-9]{1,9}\.[0-9]{1,9})"
+    found = re.match(rf"{average} {average} {average} (\S+) ", root.line("/proc/loadavg"))
+    if not found:
         raise Unreadable("/proc/loadavg: not in the expected form")
-    return {"one": averages[0], "five": averages[1], "fifteen": averages[2], "runnable": words[3]}
+    one, five, fifteen, runnable = found.groups()
+    return {"one": float(one), "five": float(five), "fifteen": float(fifteen), "runnable": runnable}
 
 
 def _software(recorder: Recorder, tools: Mapping[str, Command], deadline: float) -> dict[str, Json]:

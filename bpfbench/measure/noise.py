@@ -23,7 +23,7 @@ from typing import Literal
 
 from bpfbench.measure.machine import activity, cpu
 from bpfbench.measure.machine.activity import TICK, Consumer
-from bpfbench.measure.machine.sysroot import Json, Sysroot, Unreadable
+from bpfbench.measure.machine.sysroot import Json, Sysroot, Unreadable, whole
 
 STEAL_NOISY = 0.01
 """One percent of the time taken by the hypervisor is as large as the differences that we want to see."""
@@ -137,7 +137,7 @@ def ticks(text: str, cpus: frozenset[int] | None = None) -> Ticks | None:
     wanted = {"cpu"} if cpus is None else {f"cpu{number}" for number in cpus}
     total = busy = steal = 0
     found = False
-    for name, numbers in re.findall(r"^(cpu\d*)((?: +\d+){4,})", text, re.MULTILINE):
+    for name, numbers in re.findall(r"^(cpu\d*)((?: +\d{1,20}){4,})$", text, re.MULTILINE | re.ASCII):
         if name not in wanted:
             continue
         found = True
@@ -271,7 +271,7 @@ def _online(root: Sysroot) -> tuple[int, ...]:
 
 def _field(text: str, pattern: str) -> int | None:
     found = re.search(pattern, text, re.MULTILINE)
-    return int(found.group(1)) if found else None
+    return whole(found.group(1)) if found else None
 
 
 def _whole(text: str) -> int | None:
@@ -279,7 +279,7 @@ def _whole(text: str) -> int | None:
 
 
 def _first_number(text: str) -> float | None:
-    found = re.match(r"\d+(?:\.\d+)?(?= )", text)
+    found = re.match(r"[0-9]{1,9}(?:\.[0-9]{1,9})?(?= )", text)
     return float(found.group()) if found else None
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -14,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpfbench.measure.environment import os_release, snapshot
+from bpfbench.measure.fingerprint import fingerprint
 from bpfbench.measure.machine import hardware, limits, programs
 from bpfbench.measure.machine.sysroot import Sysroot, Unreadable
+from bpfbench.measure.noise import Meter
 
 MachineMaker = Callable[[str], Sysroot]
 ALL = ("intel-laptop", "arm-server", "container", "wsl", "cloud-vm", "isolated")
@@ -254,14 +257,15 @@ def test_parsers_take_anything(text: str) -> None:
 PATHS = (
     "/proc/self/cgroup", "/proc/self/mountinfo", "/proc/self/status", "/proc/self/limits", "/proc/meminfo",
     "/proc/loadavg", "/proc/version", "/proc/cpuinfo", "/proc/cmdline", "/etc/os-release",
-    "/sys/devices/system/cpu/online", "/sys/kernel/mm/transparent_hugepage/enabled", "/proc/sys/kernel/tainted",
+    "/sys/devices/system/cpu/online", "/sys/kernel/mm/transparent_hugepage/enabled",
+    "/proc/sys/kernel/tainted",
 )  # fmt: skip
 
 
 TOKENS = st.sampled_from(
-    ["0::/", "4:cpu:/a/b", "cgroup2", "cgroup", " - ", "/", "/sys/fs/cgroup", "cpu", "kB", "MemTotal:", "Uid:",
-     "CapEff:", "-1", "99999999999999999999", "0-3", "Max open files", "[", "]", "[x]", "processor", "\t: ", "CPU implementer", "0x",
-     "flags", " ", "\n", "\0", "é", "="]
+    ["0::/", "4:cpu:/a/b", "cgroup2", "cgroup", " - ", "/", "/sys/fs/cgroup", "cpu", "kB", "MemTotal:",
+     "Uid:", "CapEff:", "-1", "1e999 nan 1.5 1/2 3", "0-3", "Max open files", "[", "]", "[x]",
+     "processor", "\t: ", "CPU implementer", "0x", "flags", " ", "\n", "\0", "é", "="]
 )  # fmt: skip
 CONTENT = st.binary() | st.lists(TOKENS).map(lambda words: "".join(words).encode())
 
@@ -277,6 +281,20 @@ def test_arbitrary_files_never_stop_the_record(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     json.dumps(snapshot(root=root), allow_nan=False)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "-1", "٣", "1e999", "1_0", ""])
+@pytest.mark.parametrize("name", ["intel-laptop", "cloud-vm"])
+def test_numbers_that_are_none_stop_nothing(machine: MachineMaker, name: str, number: str) -> None:
+    root = machine(name)
+    for file in root.path.rglob("*"):
+        if file.is_file():
+            file.write_text(re.sub(r"\d+", number, file.read_text()))
+    json.dumps(snapshot(root=root), allow_nan=False)
+    assert fingerprint(root).digest
+    with Meter(root) as meter:
+        meter.start()
+        json.dumps(meter.stop().as_json(), allow_nan=False)
 
 
 def test_os_release_quotes() -> None:

@@ -13,7 +13,10 @@ from bpfbench.measure.machine.sysroot import Json, Sysroot, Unreadable
 TICK = os.sysconf("SC_CLK_TCK")
 """Ticks a second of the times in /proc: 100 on every Linux, whatever CONFIG_HZ is."""
 
-_STAT = re.compile(r"^(\d+) \((.*)\) \S (-?\d+) (?:-?\d+ ){9}(\d+) (\d+) (?:-?\d+ ){6}(\d+)", re.DOTALL)
+_STAT = re.compile(
+    r"^(\d{1,9}) \((.*)\) \S (-?\d{1,9}) (?:-?\d+ ){9}(\d{1,20}) (\d{1,20}) (?:-?\d+ ){6}(\d{1,20}) ",
+    re.DOTALL | re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ def _arm_stepping(block: Mapping[str, str]) -> str | None:
 
 def _hex(text: str) -> int:
     try:
-        return int(text, 16)
+        return int(text[:20], 16)
     except ValueError:
         return -1
 
@@ -147,7 +147,7 @@ def _online(root: Sysroot) -> tuple[int, ...]:
             return cpus
     except Unreadable:
         pass  # a container without /sys: /proc/stat has one line for each CPU that is online
-    found = re.findall(r"^cpu(\d+) ", root.text("/proc/stat"), re.MULTILINE)
+    found = re.findall(r"^cpu([0-9]{1,5}) ", root.text("/proc/stat"), re.MULTILINE)
     if not found:
         raise Unreadable(f"neither {CPUS}/online nor /proc/stat says which CPUs are online")
     return tuple(sorted(map(int, found)))

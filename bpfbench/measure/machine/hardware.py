@@ -123,13 +123,15 @@ def _meminfo(root: Sysroot, key: str) -> Callable[[], Json]:
 
 def meminfo(text: str) -> Mapping[str, int]:
     """Parse /proc/meminfo: name → KiB."""
-    return {name: int(size) for name, size in re.findall(r"^([\w()]+):\s+([0-9]+) kB$", text, re.MULTILINE)}
+    return {
+        name: int(size) for name, size in re.findall(r"^([\w()]+):\s+([0-9]{1,18}) kB$", text, re.MULTILINE)
+    }
 
 
 def _page_size(root: Sysroot) -> int:
     if root.live:
         return mmap.PAGESIZE
-    found = re.search(r"^KernelPageSize:\s+(\d+) kB", root.text("/proc/self/smaps"), re.MULTILINE)
+    found = re.search(r"^KernelPageSize:\s+([0-9]{1,9}) kB", root.text("/proc/self/smaps"), re.MULTILINE)
     if not found:
         raise Unreadable("/proc/self/smaps: no KernelPageSize")
     return int(found.group(1)) * 1024

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bpfbench.measure.machine.sysroot import Json, Recorder, Sysroot, Unreadable
+from bpfbench.measure.machine.sysroot import Json, Recorder, Sysroot, Unreadable, whole
 
 UNLIMITED = "unlimited"
 _V1_NO_MEMORY_LIMIT = 1 << 62
@@ -72,8 +72,8 @@ def cpu_quota(root: Sysroot) -> float | str:
 
 
 def _quota(words: list[str]) -> float:
-    numbers = [int(word) if word.isascii() and word.isdigit() else 0 for word in words]
-    return numbers[0] / numbers[1] if len(numbers) == 2 and all(numbers) else float("inf")
+    quota, period = [*map(whole, words), None, None][:2]
+    return quota / period if quota and period else float("inf")
 
 
 def memory_limit(root: Sysroot) -> int | str:
@@ -81,7 +81,7 @@ def memory_limit(root: Sysroot) -> int | str:
     group tells."""
     tree = hierarchy(root, "memory")
     found = _values(root, tree, ("memory.max" if tree.version == 2 else "memory.limit_in_bytes",))
-    numbers = [int(words[0]) for words in found if words[0].isascii() and words[0].isdigit()]
+    numbers = [number for words in found if (number := whole(words[0] if words else None)) is not None]
     return min((number for number in numbers if number < _V1_NO_MEMORY_LIMIT), default=UNLIMITED)
 
 
@@ -103,9 +103,10 @@ def affinity(root: Sysroot) -> str:
 def resource_limit(root: Sysroot, name: str) -> int | str:
     """Return the soft limit that /proc/self/limits gives for ``name`` there. Raise Unreadable."""
     found = re.search(rf"^{re.escape(name)}\s+(\S+)", root.text("/proc/self/limits"), re.MULTILINE)
-    if not found or not re.fullmatch(r"[0-9]+|unlimited", found.group(1)):
+    value = UNLIMITED if found and found.group(1) == UNLIMITED else whole(found.group(1) if found else None)
+    if value is None:
         raise Unreadable(f"/proc/self/limits: no line of {name}")
-    return UNLIMITED if found.group(1) == UNLIMITED else int(found.group(1))
+    return value
 
 
 def _status(root: Sysroot, pattern: str) -> str:

@@ -11,6 +11,10 @@ from pathlib import Path
 
 from bpfbench.measure.machine.sysroot import Json, Unreadable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import subprocess
+
 DEADLINE = 5.0
 """Seconds that one program gets. A version is printed in milliseconds; git on a cold cache of a big tree
 takes longest."""
@@ -40,9 +44,10 @@ def output(
     try:
         out, err = child.communicate(timeout=deadline)
     except subprocess.TimeoutExpired:
-        _end(child.pid)
-        child.communicate()
         raise Unreadable(f"{name} did not answer within {deadline:g} s") from None
+    finally:
+        if child.returncode is None:  # too slow, or we were interrupted, which does not reach another session
+            _end(child)
     text = out.decode("utf-8", "replace") + err.decode("utf-8", "replace")
     if child.returncode not in statuses:
         first = next(iter(err.decode("utf-8", "replace").strip().splitlines()), "no message")
@@ -50,9 +55,16 @@ def output(
     return text
 
 
-def _end(session: int) -> None:
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a child's whole session. Its pipes are closed, not drained: something that got away may hold them
+    open."""
     with suppress(ProcessLookupError):
-        os.killpg(session, signal.SIGKILL)
+        os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
+    child.wait()
+    for stream in (child.stdout, child.stderr):
+        if stream is not None:
+            stream.close()
 
 
 def version(command: Sequence[str | Path], *, deadline: float = DEADLINE) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bpfbench.measure.machine.sysroot import Json, Sysroot, Unreadable
+from bpfbench.measure.machine.sysroot import Json, Sysroot, Unreadable, whole
 
 SYS_PTRACE, SYS_RAWIO, SYS_ADMIN, PERFMON, BPF = 19, 17, 21, 38, 39
 _NAMES = {
@@ -82,7 +82,7 @@ def standing(root: Sysroot) -> Standing:
     except ValueError:
         mask = None
     return Standing(
-        uid=int(uids[1]) if len(uids) > 1 and uids[1].isascii() and uids[1].isdigit() else None,
+        uid=whole(uids[1]) if len(uids) > 1 else None,
         capabilities=mask,
         seccomp=status.get("Seccomp") == "2",
         user_namespace=_mapped(root),

@@ -4,6 +4,7 @@ can stand in."""
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,10 @@ T = TypeVar("T")
 
 LIMIT = 1 << 22
 """Bytes read of one file at most: a file in /proc is small, and a recorded tree may hold anything."""
+
+
+LONGEST = 20
+"""Digits of the largest number that the kernel writes, 2^64 - 1."""
 
 
 class Unreadable(Exception):
@@ -70,10 +75,9 @@ class Sysroot:
     def number(self, name: str) -> int:
         """Return the decimal number that a file holds. Raise Unreadable when it holds something else."""
         line = self.line(name)
-        try:
-            return int(line)
-        except ValueError:
-            raise Unreadable(f"{name}: expected a number, found {line[:40]!r}") from None
+        if not re.fullmatch(r"-?[0-9]{1,20}", line):
+            raise Unreadable(f"{name}: expected a number, found {line[:40]!r}")
+        return int(line)
 
     def names(self, directory: str) -> list[str]:
         """Return the sorted names in a directory. Raise Unreadable."""
@@ -114,17 +118,20 @@ class Recorder:
             return None
 
 
+def whole(word: str | None) -> int | None:
+    """Return the number that ``word`` is, or None. int() alone takes signs, blanks, other scripts, and
+    raises on length."""
+    return int(word) if word and len(word) <= LONGEST and word.isascii() and word.isdigit() else None
+
+
 def cpu_list(text: str) -> tuple[int, ...]:
     """Parse the kernel's CPU list format (``0-3,8``); sorted, without repetition. Raise Unreadable if it is
     not one."""
     cpus: set[int] = set()
     for part in filter(None, text.strip().split(",")):
         low, _, high = part.partition("-")
-        # int() would accept signs, blanks and underscores, which the kernel never writes
-        if not (low.isascii() and low.isdigit() and (not high or (high.isascii() and high.isdigit()))):
-            raise Unreadable(f"not a list of CPUs: {text[:40]!r}")
-        first, last = int(low), int(high or low)
-        if not first <= last < 1 << 16 or ("-" in part and not high):
+        first, last = whole(low), whole(high or low)
+        if first is None or last is None or not first <= last < 1 << 16 or ("-" in part and not high):
             raise Unreadable(f"not a list of CPUs: {text[:40]!r}")
         cpus.update(range(first, last + 1))
     return tuple(sorted(cpus))
