@@ -47,7 +47,7 @@ class Flock:
         return self._fd >= 0
 
     def close(self, *, unlock: bool = True) -> None:
-        """Let go; twice is no harm. Without ``unlock``, only this process does, not the one it was forked from."""
+        """Let go; twice is no harm. Without ``unlock`` a forked child does not let go for its parent."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             if unlock:

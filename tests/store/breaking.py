@@ -1,4 +1,4 @@
-"""What the store's tests break things with: children to kill, other users, mounts that vanish, hidden changes."""
+"""What the store's tests break things with: children to kill, other users, mounts that vanish."""
 
 from __future__ import annotations
 
@@ -91,7 +91,12 @@ def become_nobody() -> None:
 
 def mount(source: str, target: Path, kind: str, flags: int = 0, options: str = "") -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), options.encode()) != 0:
+    if (
+        libc.mount(
+            source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), options.encode()
+        )
+        != 0
+    ):
         raise OSError(ctypes.get_errno(), f"mount {kind} on {target}")
 
 

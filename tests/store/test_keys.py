@@ -8,8 +8,12 @@ from hypothesis import strategies as st
 from bpfbench.errors import BenchError
 from bpfbench.store.keys import ID, Change, changes, make_key
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+)
 components = st.dictionaries(st.text(), values, max_size=5)
 
 
@@ -41,7 +45,7 @@ def test_components_survive_json(parts):
 
 
 def test_the_digest_never_changes_by_accident():
-    # Taken by hand: printf '{"components":{"b":[1,2.5,"é"]},"format":1,"name":"a"}' with é as \u00e9 | sha256sum
+    # Taken by hand, with sha256sum: {"components":{"b":[1,2.5,"\u00e9"]},"format":1,"name":"a"}
     key = make_key("a", {"b": [1, 2.5, "é"]})
     assert key.digest == "d665c540b0dd86a374811e3cf22d89fe6dd3dd07b7cc9a3d87a9c521678e611c"
     assert key.id == key.digest[:32] + "-a"
@@ -63,7 +67,7 @@ def test_equal_keys_can_be_looked_up():
     assert make_key("a", {"x": [1]}) in {make_key("a", {"x": (1,)})}
 
 
-class Colour(str, enum.Enum):
+class Colour(enum.StrEnum):
     RED = "red"
 
 

@@ -21,7 +21,10 @@ def kill_before_call(number):
         nonlocal seen
         if event != "c_call":
             return
-        if getattr(function, "__module__", None) in ("posix", "fcntl", "_ctypes") or function.__name__ in WRITES:
+        if (
+            getattr(function, "__module__", None) in ("posix", "fcntl", "_ctypes")
+            or function.__name__ in WRITES
+        ):
             seen += 1
             if seen == number:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -30,7 +33,7 @@ def kill_before_call(number):
 
 
 def killed_everywhere(children, prepare, work, step=1, least=20):
-    """Yield what ``prepare`` returns after ``work`` on it was killed at call 1, 1 + step, … until one gets through."""
+    """Yield what ``prepare`` returns after ``work`` on it was killed at call 1, 1 + step, …"""
     number = 1
     while True:
         subject = prepare(number)

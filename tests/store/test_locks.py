@@ -187,7 +187,7 @@ def test_the_waiting_time_is_told(machine, children, line):
 
 def test_the_real_one_is_there_for_every_user_and_the_same_for_all(children):
     machine = MachineLock()
-    assert machine == MachineLock() and not os.path.samefile(machine.gate, machine.lock)
+    assert machine == MachineLock() and not machine.gate.samefile(machine.lock)
 
     def open_both():
         if os.geteuid() == 0:
@@ -277,12 +277,17 @@ def test_a_worker_that_leaves_the_block_does_not_unlock(tmp_path):
             pass
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"pid": 1}', b'{"pid": 1, "command": "x", "since": "now"}'])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b'{"pid": 1}', b'{"pid": 1, "command": "x", "since": "now"}']
+)
 def test_an_unreadable_signature_makes_no_difference(tmp_path, text):
     path = tmp_path / "lock"
     with CheckoutLock(path, "doit"):
         path.write_bytes(text)
-        with pytest.raises(BenchError, match="another command that has just started"), CheckoutLock(path, "x"):
+        with (
+            pytest.raises(BenchError, match="another command that has just started"),
+            CheckoutLock(path, "x"),
+        ):
             pass
 
 
@@ -291,7 +296,10 @@ def test_a_checkout_that_cannot_be_written(public, children):
 
     def nobody():
         become_nobody()
-        with pytest.raises(BenchError, match="Permission denied"), CheckoutLock(public / ".bench" / "lock", "doit"):
+        with (
+            pytest.raises(BenchError, match="Permission denied"),
+            CheckoutLock(public / ".bench" / "lock", "doit"),
+        ):
             pass
         with pytest.raises(BenchError, match="Permission denied"), CheckoutLock(public / "lock", "doit"):
             pass

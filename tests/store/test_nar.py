@@ -1,9 +1,13 @@
 """Published vectors, where they come from, and a second implementation to compare with.
 
 - An empty directory: the hash that nixpkgs recipes give for an empty tree of dependencies.
-- A directory with hello by MD5, and one with foo, bar and bla: Nix's own functional tests, hash-path.sh and fixed.sh.
+- A directory with hello (by MD5), and one with foo, bar and bla: Nix's functional tests, hash-path.sh and
+  fixed.sh.
 - A regular file "hi": GNU Guix's tests of `guix hash`.
 """
+
+# Paths are bytes here, which pathlib cannot hold:
+# ruff: noqa: PTH102, PTH123, PTH211
 
 import base64
 import hashlib
@@ -82,7 +86,15 @@ def reference(model):
     if isinstance(model, bytes):
         return [b"(", b"type", b"symlink", b"target", model, b")"]
     executable, content = model
-    return [b"(", b"type", b"regular", *([b"executable", b""] if executable else []), b"contents", content, b")"]
+    return [
+        b"(",
+        b"type",
+        b"regular",
+        *([b"executable", b""] if executable else []),
+        b"contents",
+        content,
+        b")",
+    ]
 
 
 def reference_hash(model):
@@ -99,11 +111,15 @@ def write(model, path):
         os.symlink(model, path)
     else:
         executable, content = model
-        with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o700 if executable else 0o600), "wb") as file:
+        with open(
+            os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o700 if executable else 0o600), "wb"
+        ) as file:
             file.write(content)
 
 
-names = st.binary(min_size=1, max_size=12).filter(lambda n: b"/" not in n and b"\0" not in n and n not in (b".", b".."))
+names = st.binary(min_size=1, max_size=12).filter(
+    lambda n: b"/" not in n and b"\0" not in n and n not in (b".", b"..")
+)
 targets = st.binary(min_size=1, max_size=20).filter(lambda t: b"\0" not in t)
 files = st.tuples(st.booleans(), st.binary(max_size=40))
 models = st.recursive(files | targets, lambda inner: st.dictionaries(names, inner, max_size=5), max_leaves=12)

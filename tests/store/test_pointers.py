@@ -24,7 +24,9 @@ def test_the_same_content_leaves_the_file_untouched(tmp_path):
     assert path.stat().st_ino != before.st_ino and pointers.read(path).meta["a"] == 3
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b'{"item": "x"}', b'{"item": "x", "meta": 3}', b"\xff"])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b"null", b'{"item": "x"}', b'{"item": "x", "meta": 3}', b"\xff"]
+)
 def test_what_is_no_pointer_is_none(tmp_path, text):
     path = tmp_path / "pointer"
     assert pointers.read(path) is None

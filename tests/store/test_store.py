@@ -1,13 +1,19 @@
 """Realising, finding, damage, replacing: everything that one process alone can do to a store."""
 
+# Some paths are bytes here, which pathlib cannot hold:
+# ruff: noqa: PTH108, PTH123, PTH208, PTH211
+
 import os
 import shutil
 import socket
 import stat
+from functools import partial
 
 import pytest
+
 from bpfbench.errors import BenchError
 from bpfbench.store import manifest as manifests
+from bpfbench.store import tree as trees
 from bpfbench.store.keys import make_key
 from bpfbench.store.nar import nar_hash
 from bpfbench.store.store import Store
@@ -20,7 +26,9 @@ def hashed(monkeypatch):
     """The files that a look at an item hashed."""
     files = []
     real = manifests.file_digest
-    monkeypatch.setattr(manifests, "file_digest", lambda path, size: files.append(os.fsdecode(path)) or real(path, size))
+    monkeypatch.setattr(
+        manifests, "file_digest", lambda path, size: files.append(os.fsdecode(path)) or real(path, size)
+    )
     return files
 
 
@@ -46,7 +54,11 @@ def test_items_are_read_only_for_all_to_read_and_have_no_times(store, key):
         item = store.realise(key, fill)
     finally:
         os.umask(old)
-    modes = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in item.path.rglob("*") if not path.is_symlink()}
+    modes = {
+        path.name: stat.S_IMODE(path.lstat().st_mode)
+        for path in item.path.rglob("*")
+        if not path.is_symlink()
+    }
     assert modes == {
         "tree": 0o555, "bin": 0o555, "run": 0o555, "data": 0o444, "empty": 0o555, "manifest.json": 0o444
     }  # fmt: skip
@@ -77,8 +89,8 @@ def test_names_need_not_be_text(store, key):
     item = store.realise(key, make)
     assert sorted(os.listdir(os.fsencode(item.tree))) == sorted([*names, b"link"])
     assert store.find(key) == item and store.verify(item) == []
-    os.unlink(os.fsencode(item.tree) + b"/new\nline")
-    os.unlink(os.fsencode(item.tree) + b"/\xff\xfe")
+    for name in (b"new\nline", b"\xff\xfe"):
+        restore_mode(item.tree, partial(os.unlink, os.fsencode(item.tree) + b"/" + name))
     assert sorted(store.status(key).reasons) == [r"\xff\xfe is missing", r"new\nline is missing"]
 
 
@@ -90,6 +102,10 @@ def restore_mode(path, change):
     path.chmod(0o755)
     change()
     path.chmod(mode)
+
+
+def lengthen(path):
+    restore_mode(path, lambda: os.truncate(path, 10))
 
 
 def replace_link(tree):
@@ -105,9 +121,9 @@ def replace_by_link(tree):
 
 DAMAGE = {
     "tampered byte": (lambda t: overwrite(t / "data", b"S"), "data has other content"),
-    "longer file": (lambda t: os.truncate(t / "data", 10), "data has other content"),
+    "longer file": (lambda t: lengthen(t / "data"), "data has other content"),
     "added file": (lambda t: (t / "new").write_bytes(b""), "new was added"),
-    "added deep": (lambda t: restore_mode(t / "empty", lambda: (t / "empty/x").touch()), "empty/x was added"),
+    "added deep": (lambda t: restore_mode(t / "empty", (t / "empty/x").touch), "empty/x was added"),
     "added directory": (lambda t: (t / "dir").mkdir(), "dir was added"),
     "removed file": (lambda t: (t / "data").unlink(), "data is missing"),
     "removed link": (lambda t: (t / "link").unlink(), "link is missing"),
@@ -117,7 +133,7 @@ DAMAGE = {
     "set-uid": (lambda t: (t / "bin/run").chmod(0o4555), "bin/run has mode 4555, not 0555"),
     "symlink": (replace_link, "link has other content"),
     "file to symlink": (replace_by_link, "data is a symlink, not a file"),
-    "no tree": (lambda t: shutil.rmtree(t), "the tree is missing"),
+    "no tree": (trees.delete, "the tree is missing"),
 }
 
 
@@ -165,7 +181,7 @@ def test_only_what_may_have_changed_is_hashed(store, key, hashed):
 def test_verify_does_not_trust_stat_data(store, key):
     item = store.realise(key, fill)
     overwrite(item.tree / "data", b"S")
-    # Forge the manifest so that the quick look is content, as a disk that rots beneath the file system would be.
+    # Forge the manifest so that the quick look is satisfied, as by a disk that rots under it.
     now = (item.tree / "data").lstat()
     entries = [e._replace(ctime_ns=now.st_ctime_ns) if e.path == "data" else e for e in item.manifest.entries]
     forged = manifests.Manifest(key, item.hash, tuple(entries), {})
@@ -191,12 +207,16 @@ def test_a_truncated_manifest_is_damage(store, key, at):
     assert store.realise(key, fill).hash == item.hash and store.find(key)
 
 
+WRONG_TYPES = (
+    '{"format":1,"name":1,"digest":2,"components":3,"hash":4,"meta":5,"entries":[[[],"file",1,1,1,1,1,""]]}'
+)
+
+
 @pytest.mark.parametrize(
     "text",
-    ["null", "[]", "{}", '"x"', '{"format": 2}', "[" * 100_000, '{"format":1,"name":1,"digest":2,"components":3,'
-     '"hash":4,"meta":5,"entries":[[[],"file",1,1,1,1,1,""]]}'],
+    ["null", "[]", "{}", '"x"', '{"format": 2}', "[" * 100_000, WRONG_TYPES],
     ids=["null", "list", "empty", "string", "other format", "deep", "wrong types"],
-)  # fmt: skip
+)
 def test_a_manifest_of_another_kind_is_damage(store, key, text):
     path = store.realise(key, fill).path / "manifest.json"
     path.unlink()
@@ -287,7 +307,9 @@ def test_special_files_are_refused_clearly(store, key, kind):
         else:
             pytest.skip("only root can make a device")
 
-    with pytest.raises(BenchError, match=rf"sub/it is a {kind}; the store keeps files, directories and symlinks only"):
+    with pytest.raises(
+        BenchError, match=rf"sub/it is a {kind}; the store keeps files, directories and symlinks only"
+    ):
         store.realise(key, make)
     assert list(store.root.iterdir()) == []
 
@@ -306,7 +328,11 @@ def test_hard_links_become_files_of_their_own(store, key, tmp_path):
     before = outside.stat()
     item = store.realise(key, make)
     assert [(item.tree / name).stat().st_nlink for name in "abc"] == [1, 1, 1]
-    assert stat.S_IMODE((item.tree / "b").stat().st_mode) == stat.S_IMODE((item.tree / "c").stat().st_mode) == 0o555
+    assert (
+        stat.S_IMODE((item.tree / "b").stat().st_mode)
+        == stat.S_IMODE((item.tree / "c").stat().st_mode)
+        == 0o555
+    )
     assert (outside.stat().st_mode, outside.stat().st_mtime) == (before.st_mode, before.st_mtime)
     outside.write_bytes(b"changed")
     assert (item.tree / "a").read_bytes() == b"shared" and store.find(key) == item
@@ -354,7 +380,9 @@ def test_items_remove_and_ids(store, key):
     assert two.manifest.size == len(b"#!/bin/sh\necho run\n") + len(b"some data")
 
 
-@pytest.mark.parametrize("item_id", ["..", "", "a", "../" + "0" * 32 + "-a", "0" * 32 + "-a/b", "0" * 32 + "-"])
+@pytest.mark.parametrize(
+    "item_id", ["..", "", "a", "../" + "0" * 32 + "-a", "0" * 32 + "-a/b", "0" * 32 + "-"]
+)
 def test_what_is_no_id_is_refused(store, item_id):
     with pytest.raises(BenchError, match="is no item id"):
         store.path(item_id)
