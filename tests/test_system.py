@@ -215,7 +215,8 @@ def test_a_package_that_does_not_bring_what_it_should_is_an_error(machine: Machi
 def test_waits_for_whoever_holds_the_lock_on_the_lists(machine: Machine, tmp_path: Path) -> None:
     second = tmp_path / "second"
     machine.apt(
-        f'if test $verb = install; then {machine.adding("wanted")}; elif test ! -e "{second}"; then : > "{second}"; '
+        f"if test $verb = install; then {machine.adding('wanted')}; "
+        f'elif test ! -e "{second}"; then : > "{second}"; '
         'echo "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 1 (apt)"; exit 100; fi'
     )
     system.install([command("wanted", "b")], lambda _: None)
