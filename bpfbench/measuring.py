@@ -57,7 +57,7 @@ class MeasureStep:
         context, words = self.context, self.context.words
         return Request(
             self.experiment, context.model.runtimes, context.profile, {k: v for k, v in outputs.items() if v},
-            context.machine, words.arms, words.cases, words.budget, words.overrides,
+            context.machine, words.arms, words.cases, words.budget, words.overrides, words.take, words.accept_noise,
         )
 
     def standing(self) -> Standing:
@@ -76,8 +76,9 @@ class MeasureStep:
             raise RuntimeError(f"{self.name}: run before its packages were built")
         measured = measure(request, key, self.context.layout, self.context.mark, progress)
         if measured.item:
+            # Derived from the item just measured, not from the present key: a file edited meanwhile changes that key.
             self._samples().point(measured.item)
-            self._result().run(progress)
+            self._result(measured.item).run(progress)
         else:
             self._result().forget_view()
             write_atomic(self.shown, dump(result_of(request, key.id, measured.state)))
@@ -103,17 +104,25 @@ class MeasureStep:
     def _samples(self) -> Step:
         return Step(f"samples_{self.experiment.name}", self.context.layout, self._samples_key, _never)
 
-    def _result(self) -> Step:
-        return Step(self.name, self.context.layout, self._result_key, self._derive, View(self.context.results))
+    def _result(self, samples: Item | None = None) -> Step:
+        """Return the step that derives the result of ``samples``; without any, of those of the present key."""
+
+        def key() -> Key | None:
+            found = samples or self._samples().item()
+            return self._result_key(found) if found else None
+
+        def derive(tree: Path, progress: Progress) -> None:
+            found = samples or self._samples().item()
+            assert found
+            self._derive(found, tree, progress)
+
+        return Step(self.name, self.context.layout, key, derive, View(self.context.results))
 
     def _samples_key(self) -> Key | None:
         request = self.request()
         return run_key(request, self.context.codes) if request else None
 
-    def _result_key(self) -> Key | None:
-        samples = self._samples().item()
-        if samples is None:
-            return None
+    def _result_key(self, samples: Item) -> Key:
         codes = self.context.codes.of(["measure/result.py", "measure/fold.py", "measure/noise.py", "stats"])
         return make_key(
             f"result-{self.experiment.name}",
@@ -128,16 +137,15 @@ class MeasureStep:
             entry.pop("location")  # where a spec stands in its file changes nothing
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=dict).encode()).hexdigest()
 
-    def _derive(self, tree: Path, progress: Progress) -> None:
+    def _derive(self, samples: Item, tree: Path, progress: Progress) -> None:
         from bpfbench.measure.fold import fold
         from bpfbench.measure.journal import read
         from bpfbench.measure.result import result_of
 
         progress("summarising")
-        samples, request, key = self._samples().item(), self.request(), self._samples_key()
-        assert samples and request and key
-        tree.mkdir(exist_ok=True)
-        result = result_of(request, key.id, fold(read(samples.tree / JOURNAL)))
+        request = self.request()
+        assert request
+        result = result_of(request, samples.id, fold(read(samples.tree / JOURNAL)))
         (tree / f"{self.experiment.name}.json").write_bytes(dump(result))
 
 

@@ -136,6 +136,8 @@ class _Pair:
         argv = [str(self.victim_file), "--function", self.params["function"]]
         if self.params.get("before"):
             argv += ["--before", self.params["before"]]
+        if len(self.bench.measured_cpus & self.bench.other_cpus) == 0:
+            argv.append("--realtime")  # for the timed part only; with one CPU it would keep everything else out
         argv += self.params.get("victim_options", ())
         self.victim = self._start("victim", argv, self.cell.runtime.target_env, self.bench.measured_cpus)
         ready = hear(self.victim, "READY", START_DEADLINE)
@@ -200,7 +202,8 @@ class _Pair:
         engine = _engine(self.cell, self.loaded)
         evidence = {
             "function": ready["function"], "first_bytes": ready["first_bytes"], "first_instruction": first_instruction(ready["first_bytes"]),
-            "calls": calls, "rounds": ROUNDS, "programs": self.loaded.get("programs", []), "libbpf": self.loaded.get("libbpf"),
+            "calls": calls, "rounds": ROUNDS, "scheduling": done["scheduling"],
+            "programs": self.loaded.get("programs", []), "libbpf": self.loaded.get("libbpf"),
         }
         about: dict[str, Any] = {"proof": proof, "engine": engine, "backend": self.cell.runtime.backend, "evidence": evidence, "cpu": self.cpu}
         if not proof.holds:

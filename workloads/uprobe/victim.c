@@ -7,6 +7,7 @@
 #include "protocol.h"
 
 #include <getopt.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -34,7 +35,7 @@ static char *volatile nowhere = (char *)0xdead000000000000;
 struct victim {
 	const struct entry *function, *before;
 	uint64_t crash_after; /* 0: never */
-	int hang;
+	int hang, realtime;
 	uint64_t calls, before_calls; /* made so far */
 };
 
@@ -144,18 +145,31 @@ static void warm(struct victim *victim, uint64_t calls)
 	reply_end(&reply);
 }
 
+/* Returns the policy that is in force then: real time is not for everybody. */
+static const char *schedule(int policy)
+{
+	const struct sched_param priority = { .sched_priority = policy == SCHED_FIFO ? 1 : 0 };
+
+	sched_setscheduler(0, policy, &priority);
+	return sched_getscheduler(0) == SCHED_FIFO ? "fifo" : "other";
+}
+
 static void run(struct victim *victim, uint64_t calls, uint64_t rounds)
 {
 	static uint64_t spent[MOST_ROUNDS];
+	const char *scheduling;
 	struct json reply;
 
 	while (victim->hang)
 		pause();
+	scheduling = schedule(victim->realtime ? SCHED_FIFO : SCHED_OTHER);
 	for (uint64_t i = 0; i < rounds; i++)
 		spent[i] = make_calls(victim, calls);
+	schedule(SCHED_OTHER);
 	reply = reply_begin("DONE");
 	report_state(&reply, victim, calls * rounds);
 	json_string(&reply, "clock", "CLOCK_MONOTONIC_RAW");
+	json_string(&reply, "scheduling", scheduling);
 	json_open(&reply, "rounds", '[');
 	for (uint64_t i = 0; i < rounds; i++)
 		json_number(&reply, NULL, spent[i]);
@@ -173,8 +187,10 @@ static void take_option(struct victim *victim, int option)
 		victim->crash_after = number_option("--crash-after", optarg);
 	else if (option == 'h')
 		victim->hang = 1;
+	else if (option == 'r')
+		victim->realtime = 1;
 	else
-		fail_options("usage: victim --function NAME [--before NAME] [--crash-after CALLS] [--hang]");
+		fail_options("usage: victim --function NAME [--before NAME] [--realtime] [--crash-after CALLS] [--hang]");
 }
 
 static struct victim parse_options(int argc, char **argv)
@@ -184,6 +200,7 @@ static struct victim parse_options(int argc, char **argv)
 		{ "before", required_argument, NULL, 'b' },
 		{ "crash-after", required_argument, NULL, 'c' },
 		{ "hang", no_argument, NULL, 'h' },
+		{ "realtime", no_argument, NULL, 'r' },
 		{},
 	};
 	struct victim victim = {};
