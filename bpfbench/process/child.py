@@ -38,6 +38,7 @@ class Child:
         self.command = command
         self.out, self.err = log_paths(command, log_dir)
         self.pid = 0
+        self._supervisor = 0
         self._conn = conn
         self._stdin = stdin
         self._reaper = reaper
@@ -182,7 +183,7 @@ class Child:
 
     def _hear(self, told: dict[str, Any] | None) -> None:
         if told and "started" in told:
-            self.pid = told["started"]
+            self.pid, self._supervisor = told["started"], told["supervisor"]
             return
         self._running = False
         self.close_stdin()
@@ -191,7 +192,7 @@ class Child:
         if not free:
             self._conn.close()
         if told is None:
-            self._reaper.sweep()
+            self._reaper.sweep(self._supervisor)
             failure = f"{self}: its supervisor was killed, and the command with it"
             self._failure = Lost(failure, tail=self.tail())
         elif "failed" in told:

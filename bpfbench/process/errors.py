@@ -39,4 +39,4 @@ class TimedOut(ProcessError):
 
 
 class Lost(ProcessError):
-    """The child's supervisor was killed, and the child with it: how it ended is unknown."""
+    """The child's supervisor was killed, and the whole tree with it: how the command ended is unknown."""

@@ -332,7 +332,7 @@ class Supervisor:
         if tree.failure:
             self.tell({"failed": tree.failure})
             return False
-        self.tell({"started": tree.pid})
+        self.tell({"started": tree.pid, "supervisor": os.getpid()})
         while tree.phase != "over":
             patience = None if tree.deadline is None else max(0.0, tree.deadline - time.monotonic())
             for message, _ in self.hear(patience):
@@ -371,6 +371,8 @@ class Reaper:
         self.bell = Bell()
         self.owners = (harness, os.pidfd_open(os.getpid()))
         self.supervisors: set[int] = set()
+        self.asked: int | None = None
+        """Supervisor whose end the harness noticed; it is told when nothing is left of the tree."""
         self.chase = 0.0
         """Until when to look for orphans (monotonic); 0 when there are none."""
         self.poller = select.poll()
@@ -384,12 +386,20 @@ class Reaper:
             for fd, _ in self.poller.poll(KILL_EVERY * 1000 if self.chase else None):
                 if fd == self.bell.fd:
                     self.bell.silence()
-                elif fd == self.control.fileno() and (fds := receive(self.control)[1]):
+                    continue
+                message, fds = receive(self.control) if fd == self.control.fileno() else (None, [])
+                if fds:
                     self.fork(fds[0])
+                elif message is not None:
+                    self.asked = message
                 else:
                     self.poller.unregister(fd)
                     serving = False
             self.collect()
+            if self.asked is not None and self.asked not in self.supervisors and not self.chase:
+                self.asked = None
+                with contextlib.suppress(ConnectionError):
+                    send(self.control, True)
 
     def fork(self, fd: int) -> None:
         """Make a supervisor that talks to the harness over the socket ``fd``."""

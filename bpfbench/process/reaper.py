@@ -48,6 +48,7 @@ class Reaper:
     def __enter__(self) -> Reaper:
         self.check_owner()
         self._control, theirs = socket.socketpair()
+        self._control.settimeout(EXIT_DEADLINE)
         harness = os.pidfd_open(self._owner)
         try:
             fds = (theirs.fileno(), harness)
@@ -147,9 +148,20 @@ class Reaper:
         if conn:
             self._free.append(conn)
 
-    def sweep(self) -> None:
-        """If the reaper itself was killed, end what it can no longer look after."""
-        if self._process.poll():
+    def sweep(self, supervisor: int) -> None:
+        """Wait until nothing is left of what a killed supervisor looked after."""
+        try:
+            forkserver.send(self._control, supervisor)
+            answer = forkserver.receive(self._control)[0]
+        except (ConnectionError, TimeoutError):
+            answer = None
+        if not answer:  # it was killed as well
+            self._end()
+            self._reap()
+
+    def _reap(self) -> None:
+        """If the reaper was killed, end what it can no longer look after."""
+        if self._process.returncode:
             reap_leftovers(self.mark)
 
     def abandon(self) -> None:
@@ -214,7 +226,7 @@ class Reaper:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self.sweep()
+        self._reap()
 
 
 def _program(command: Command) -> str:

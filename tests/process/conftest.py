@@ -53,7 +53,7 @@ while len([name for name in os.listdir(directory) if name.isdecimal()]) < 4:
 print("READY", flush=True)
 live()
 """
-"""A command with a child, a grandchild that ignores TERM, and a daemon that does so in a session of its own."""
+"""A command with a child, a grandchild that ignores TERM, and a daemon that does so in its own session."""
 
 
 @pytest.fixture

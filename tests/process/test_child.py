@@ -81,7 +81,7 @@ def test_invalid_utf8_is_read_and_logged_as_it_is(reaper: Reaper, shell, tmp_pat
 
 def test_a_flood_does_not_block_while_another_child_is_awaited(reaper: Reaper, shell, tmp_path: Path) -> None:
     flood = reaper.start(python(FLOOD, name="flood"), tmp_path)
-    # The other one ends only after the whole flood was written: were it stuck in a pipe, this would never end.
+    # The other one ends only after the whole flood was written: stuck in a pipe, that would never be.
     other = reaper.start(
         shell(f"until grep -q done {tmp_path}/flood.err; do sleep 0.02; done", name="other"), tmp_path
     )
@@ -207,9 +207,15 @@ def test_private_mounts_vanish_with_their_tree(reaper: Reaper, shell, tmp_path: 
     assert list(point.iterdir()) == []
 
 
+WORK = """
+import time
+memory = bytearray(64 << 20)
+while time.process_time() < 0.2: pass
+"""
+
+
 def test_resources_are_reported(reaper: Reaper, tmp_path: Path) -> None:
-    script = "import time\nx = bytearray(64 << 20)\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass"
-    exit = reaper.start(python(script), tmp_path).wait(PATIENCE)
+    exit = reaper.start(python(WORK), tmp_path).wait(PATIENCE)
     assert exit.max_rss_kib > 64 << 10
     assert exit.user + exit.system >= 0.15
     assert exit.wall >= 0.15
