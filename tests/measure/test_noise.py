@@ -71,6 +71,16 @@ def test_thermal_events_and_frequency(machine: MachineMaker) -> None:
     assert judge(found).verdict == "noisy"
 
 
+def test_the_quota_of_cgroup_v1_is_told_in_nanoseconds(machine: MachineMaker) -> None:
+    root = machine("cloud-vm")
+    with Meter(root) as meter:
+        meter.start()
+        write(
+            root, "/sys/fs/cgroup/cpu,cpuacct/jobs/ci/cpu.stat", "nr_throttled 3\nthrottled_time 750000000\n"
+        )
+        assert meter.stop().quota_stopped == pytest.approx(0.25)
+
+
 def test_only_the_selected_cpus_count(machine: MachineMaker) -> None:
     root = machine("isolated")
     with Meter(root, cpus=[2, 3]) as meter:
