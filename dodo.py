@@ -19,7 +19,7 @@ __all__ = ["DOIT_CONFIG", "task_builds", "task_checks", "task_figures", "task_re
 
 DOIT_CONFIG = {
     "default_tasks": ["report"],
-    "backend": "json",
+    "backend": "bench",
     "dep_file": ".doit.db",
     "reporter": "bench",
     "verbosity": 0,

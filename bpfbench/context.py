@@ -12,7 +12,9 @@ from functools import cached_property
 from pathlib import Path
 
 from bpfbench.codedigest import CodeDigests
+from bpfbench.errors import BenchError
 from bpfbench.layout import Layout
+from bpfbench.measure import prerequisites
 from bpfbench.measure.fingerprint import Fingerprint, fingerprint
 from bpfbench.model.cache import load_cached
 from bpfbench.model.types import Experiment, Model, Profile, Words
@@ -52,11 +54,15 @@ class Context:
     @cached_property
     def results(self) -> Path:
         """Where this call's results are shown. A partial or overridden run has a place of its own and replaces no full one."""
-        return self.layout.results / self.machine.name / (self.words.profile + self._partial + self._overrides)
+        return self.layout.results / self.machine.name / (self.words.profile + self._partial + self._take + self._overrides)
 
     @property
     def _partial(self) -> str:
         return "+partial" if self.words.arms or self.words.cases else ""
+
+    @property
+    def _take(self) -> str:
+        return f"+take-{self.words.take}" if self.words.take else ""
 
     @property
     def _overrides(self) -> str:
@@ -78,9 +84,20 @@ def create(root: Path, words: Mapping[str, str], cwd: Path) -> Context:
     global _current
     model = load_cached(Layout.of(root))
     checked = parse_words(words, model, cwd)
+    _check_prerequisite_names(model)
     layout = Layout.of(root, Path(checked.store) if checked.store else None)
     _current = Context(layout, model, checked)
     return _current
+
+
+def _check_prerequisite_names(model: Model) -> None:
+    """Refuse a runtime that asks for a prerequisite nobody can check: the model cannot know their names."""
+    known = prerequisites.names()
+    for runtime in model.runtimes.values():
+        for name in runtime.requires:
+            if name not in known:
+                where = f"{runtime.location}: requires: no prerequisite is called {name!r}"
+                raise BenchError(f"{where}\n    expected one of: {', '.join(known)}", hint="name one of these, or leave it out")
 
 
 def current() -> Context:

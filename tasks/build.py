@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bpfbench.build.invoke import supervised
 from bpfbench.context import Context, current
 from bpfbench.measure.request import Output
 from bpfbench.model.types import Package
+from bpfbench.process.reaper import Reaper
 from bpfbench.progress import Progress
 from bpfbench.steps import Step
 from bpfbench.store.keys import Key, make_key
@@ -24,7 +26,9 @@ def build_step(context: Context, package: Package) -> Step:
 
     def make(tree: Path, progress: Progress) -> dict[str, Any]:
         progress("building")
-        return dict(recipe.make(package, root, tree, cache=cache))
+        logs = context.layout.state / "logs" / f"build_{package.name}"
+        with Reaper(context.mark) as reaper:
+            return dict(recipe.make(package, root, tree, cache=cache, run=supervised(reaper, logs)))
 
     return Step(f"build_{package.name}", context.layout, key, make, shares_machine=True)
 

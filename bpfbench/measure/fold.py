@@ -28,10 +28,7 @@ class CellState:
     evidence: dict[str, Any] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
-        """Take in a sample record."""
-        if record["status"] != "ok":
-            self.refuse(record)
-            return
+        """Take in a sample that counts."""
         self.blocks.append(record["block"])
         for name, value in record["metrics"].items():
             self.values.setdefault(name, []).append(value)
@@ -61,7 +58,8 @@ class State:
     cells: dict[CellId, CellState] = field(default_factory=dict)
     begin: Record = field(default_factory=dict)
     end: Record | None = None
-    piloted: bool = False
+    warmups: int = 0
+    """Finished blocks up to the warm-up's last, which has the number 0."""
     blocks: int = 0
     """Finished blocks after the warm-up."""
     resumed: int = 0
@@ -106,15 +104,15 @@ def _finish_block(state: State, record: Record, pending: list[Record]) -> None:
         cell = state.cell(sample["case"], sample["arm"])
         state.sampled += sample["wall"]
         state.noise.append(sample.get("noise") or {})
-        if sample["kind"] == "sample":
-            cell.add(sample)
-        elif sample["status"] == "ok":
-            cell.plan = sample["plan"]
-        else:
+        if sample["status"] != "ok":
             cell.refuse(sample)
+        elif sample["kind"] == "pilot":
+            cell.plan = sample["plan"]
+        elif sample["block"] > 0:
+            cell.add(sample)
     for case, arm, why in record["stopped"]:
         state.cell(case, arm).stopped = why
-    if record["block"] == 0:
-        state.piloted = True
+    if record["block"] <= 0:
+        state.warmups += 1
     else:
         state.blocks = record["block"]

@@ -16,7 +16,7 @@ from bpfbench.measure.journal import Journal, Record
 from bpfbench.measure.noise import Meter
 from bpfbench.measure.schedule import CellId, block_order
 from bpfbench.model.types import Metric
-from bpfbench.sampling import Bench, Cell, Driver, Plan, Sample
+from bpfbench.sampling import Bench, Cell, Driver, Sample
 from bpfbench.stats import stopping
 
 
@@ -25,6 +25,8 @@ class Design:
     """How a run samples; all of it is recorded in the result. ``budget`` is in seconds of sampling."""
 
     seed: int
+    warmup_blocks: int
+    """Blocks before the counted ones; the first of them holds the pilots, so there is at least one."""
     least_blocks: int
     most_blocks: int
     half_width: float
@@ -66,8 +68,8 @@ class Loop:
 
     def _sample_all(self) -> None:
         if self.state.end is None:
-            if not self.state.piloted:
-                self._block(0, sorted(self.cells))
+            while (warm := self.state.warmups) < self.design.warmup_blocks and self._active(self.state):
+                self._block(warm + 1 - self.design.warmup_blocks, self._active(self.state))
             while active := self._active(self.state):
                 self._block(self.state.blocks + 1, active)
             self._append("end", blocks=self.state.blocks, wall_clock=round(time.time(), 3))
@@ -87,7 +89,7 @@ class Loop:
             self._take(block, self.cells[id])
         # Seen as if the block were finished, to decide who goes on; the decision is part of the block's own record.
         seen = fold([*self.records, {"kind": "block", "block": block, "stopped": []}])
-        self._append("block", block=block, stopped=self._stops(seen) if block else [])
+        self._append("block", block=block, stopped=self._stops(seen) if block > 0 else [])
         self.journal.sync()
         self.state = fold(self.records)
 
@@ -96,14 +98,15 @@ class Loop:
         self._number += 1
         self._meter.start()
         begun = time.monotonic()
-        plan: Plan = {}
-        if block:
-            sample = self.driver.sample(self.bench, cell, self.state.cell(*cell.id).plan or {}, self._number)
-        else:
+        plan = self.state.cell(*cell.id).plan
+        pilot = plan is None
+        if plan is None:
             sample, plan = self.driver.pilot(self.bench, cell)
+        else:
+            sample = self.driver.sample(self.bench, cell, plan, self._number)
         wall = round(time.monotonic() - begun, 6)
         self._append(
-            "sample" if block else "pilot", block=block, case=cell.case.name, arm=cell.arm.name, wall=wall,
+            "pilot" if pilot else "sample", block=block, case=cell.case.name, arm=cell.arm.name, wall=wall,
             noise=self._meter.stop(sample.cpu).as_json(), plan=dict(plan), **plain(sample),
         )
 

@@ -42,6 +42,8 @@ class Request:
     cases: tuple[str, ...] | None = None
     budget: float | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
+    take: str | None = None
+    accept_noise: bool = False
 
     @property
     def partial(self) -> bool:
@@ -90,6 +92,8 @@ def run_key(request: Request, codes: CodeDigests) -> Key:
             "outputs": {name: output.hash for name, output in request.outputs.items()},
             "code": codes.of([*MEASURING_CODE, f"drivers/{experiment.driver}.py"]),
             "machine": request.machine.digest,
+            "take": request.take,
+            "noise": "accepted" if request.accept_noise else "refused",
             "prerequisites": {name: _seen(name) for name in _required(request)},
         },
     )

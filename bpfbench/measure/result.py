@@ -6,6 +6,7 @@ measuring anything.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -88,10 +89,11 @@ def _timing(state: State) -> dict[str, Any]:
 def _noise(state: State) -> dict[str, Any]:
     """Return what the machine did besides, over all samples together: single ones are too short to judge."""
     total = sum((noise.Noise.from_json(record) for record in state.noise if record), noise.Noise())
-    judgement = noise.judge(total)
-    warnings = [*state.begin["environment"]["before"]["warnings"], *judgement.warnings]
+    judgement, before = noise.judge(total), state.begin["environment"]["before"]
+    warnings = [*before["warnings"], *judgement.warnings]
+    worst = max((judgement.verdict, before["verdict"]), key=("quiet", "noisy", "busy").index)
     return {
-        "verdict": judgement.verdict, "steal": total.steal or 0.0, "load": total.load1 or 0.0,
+        "verdict": worst, "steal": total.steal or 0.0, "load": total.load1 or 0.0,
         "warnings": list(dict.fromkeys(warnings)),
     }
 
@@ -136,10 +138,14 @@ def _cell(request: Request, case: Case, arm: Arm, state: State) -> dict[str, Any
         "reason": "no sample was taken" if status == "open" else cell.reason,
         "engine": cell.engine, "backend": cell.backend, "proof": proof,
         "stopped": cell.stopped if measured else None,
-        "half_width": relative_half_width(np.array(cell.values[main])) if measured else None,
+        "half_width": _finite(relative_half_width(np.array(cell.values[main]))) if measured else None,
         "evidence": cell.evidence,
         "metrics": {m.name: _summary(cell, m.name) for m in request.experiment.metrics if m.name in cell.values} if measured else {},
     }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _summary(cell: CellState, metric: str) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def _sample(request: Request, key: Key, layout: Layout, mark: str, folder: Path,
     lock = MachineLock()
     with lock.exclusive(on_wait=lambda waited: progress(f"waiting for builds on this machine to end ({waited:.0f} s)")):
         records = _earlier(folder, identity)
-        quiet = _wait_until_quiet(progress)
+        quiet = _wait_until_quiet(progress, accept=request.accept_noise)
         work = layout.work / f"{os.getpid()}-{secrets.token_hex(4)}"
         work.mkdir(parents=True)
         try:
@@ -100,7 +100,7 @@ def _loop(request: Request, bench: Bench, journal: Journal, records: list[dict[s
     driver: Driver = importlib.import_module(f"bpfbench.drivers.{request.experiment.driver}").create()
     profile = request.profile
     design = Design(
-        seed=records[0]["seed"], least_blocks=profile.least_blocks, most_blocks=profile.most_blocks,
+        seed=records[0]["seed"], warmup_blocks=profile.warmup_blocks, least_blocks=profile.least_blocks, most_blocks=profile.most_blocks,
         half_width=profile.half_width, budget=request.seconds,
     )
     refused = {(record["case"], record["arm"]) for record in records if record["kind"] == "refused"}
@@ -114,8 +114,8 @@ def _reporter(design: Design, progress: Progress) -> Callable[[Pace], None]:
 
     def report(pace: Pace) -> None:
         width = "" if pace.widest is None else f", widest interval ±{100 * pace.widest:.1f} %"
-        name = "warm-up" if pace.block == 0 else f"block {pace.block} (of {design.least_blocks}–{design.most_blocks})"
-        per_block = (time.time() - begun) / max(1e-9, pace.block + pace.done / pace.total) if pace.block else None
+        name = "warm-up" if pace.block <= 0 else f"block {pace.block} (of {design.least_blocks}–{design.most_blocks})"
+        per_block = (time.time() - begun) / max(1e-9, pace.block + pace.done / pace.total) if pace.block > 0 else None
         eta = None
         if per_block:
             at_least = per_block * (design.least_blocks + 1)
@@ -170,17 +170,21 @@ def _earlier(folder: Path, identity: Mapping[str, Any]) -> list[dict[str, Any]]:
     return []
 
 
-def _wait_until_quiet(progress: Progress) -> dict[str, Any]:
-    """Return the judgement on a machine that is quiet enough; refuse after ``QUIET_PATIENCE`` seconds of being busy."""
+def _wait_until_quiet(progress: Progress, *, accept: bool) -> dict[str, Any]:
+    """Return the judgement on a machine that is quiet enough; refuse after ``QUIET_PATIENCE`` seconds of being busy.
+
+    With ``accept`` any machine will do: the judgement goes into the result, and is all that is different.
+    """
     deadline = time.monotonic() + QUIET_PATIENCE
     while True:
         judgement = noise.survey(seconds=1.0).judgement
-        if judgement.verdict != "busy":
+        if accept or judgement.verdict != "busy":
             return {"verdict": judgement.verdict, "warnings": list(judgement.warnings)}
         reason = "; ".join(judgement.warnings)
         if time.monotonic() > deadline:
             raise BenchError(
-                f"this machine is too busy to measure anything: {reason}", hint="stop what is named there, then run this again"
+                f"this machine is too busy to measure anything: {reason}",
+                hint="stop what is named there and run this again, or add noise=accept: the result then says that it was busy",
             )
         progress(f"waiting for a quiet machine: {reason}")
 

@@ -11,7 +11,7 @@ from bpfbench.model.construct import construct
 from bpfbench.model.documents import Documents
 from bpfbench.model.meaning import check_all
 from bpfbench.model.problems import SpecErrors, SpecProblem
-from bpfbench.model.schema import Schema, read_schema, validate
+from bpfbench.model.schema import Schema, read_schema, schema_of, validate
 from bpfbench.model.tree import FOLDERS, SCHEMAS, SINGLES, spec_files, stray
 from bpfbench.model.types import Location, Model
 from bpfbench.model.yaml import Document, parse
@@ -94,6 +94,8 @@ def _documents(files: Mapping[str, bytes], schemas: Mapping[str, Schema], docume
         if kind in documents.known:
             documents.known[kind].add(stem)
         document = _document(path, content, schemas[kind], documents)
+        if document is not None and kind == "experiment":
+            _driver_params(document, files, documents)
         if document is None:
             continue
         if kind == "profiles":
@@ -112,6 +114,25 @@ def _document(path: str, content: bytes, schema: Schema, documents: Documents) -
         return None
     documents.problems.extend(validate(document, schema))
     return document
+
+
+def _driver_params(document: Document, files: Mapping[str, bytes], documents: Documents) -> None:
+    """Hold what is for the driver alone against the driver's own schema, where it has one."""
+    data = document.data
+    driver = data.get("driver") if isinstance(data, dict) else None
+    path = f"schemas/driver_{driver}.json"
+    if path not in files:
+        return
+    try:
+        schema = read_schema(files[path], path)
+    except SpecErrors as errors:
+        documents.problems.extend(errors.errors)
+        return
+    case = schema_of(schema, "case")
+    documents.problems.extend(validate(document, schema, ("params",)))
+    cases = data.get("cases")
+    for number in range(len(cases) if isinstance(cases, list) else 0):
+        documents.problems.extend(validate(document, case, ("cases", number, "params")))
 
 
 def _without_echoes(problems: list[SpecProblem]) -> list[SpecProblem]:

@@ -33,7 +33,7 @@ def read_schema(text: bytes, file: str) -> Schema:
     try:
         schema = json.loads(text)
         Draft202012Validator.check_schema(schema)
-        schema = _inlined(schema, schema.get("$defs", {}))
+        schema = {**_inlined(schema, schema.get("$defs", {})), "$defs": schema.get("$defs", {})}
     except json.JSONDecodeError as error:
         at = Location(file, error.lineno, error.colno)
         raise SpecErrors([SpecProblem(at, "", f"not valid JSON: {error.msg}")]) from None
@@ -63,10 +63,22 @@ def _inlined(here: Any, definitions: Schema) -> Any:
     return {**_inlined(definitions[here["$ref"].removeprefix("#/$defs/")], definitions), **around}
 
 
-def validate(document: Document, schema: Schema) -> list[SpecProblem]:
-    """Return every way in which the document does not fit the schema."""
+def schema_of(schema: Schema, definition: str) -> Schema:
+    """Return one of a schema's ``$defs`` as a schema of its own."""
+    found = schema["$defs"][definition]
+    return dict(_inlined(found, schema["$defs"]))
+
+
+def validate(document: Document, schema: Schema, place: Path = ()) -> list[SpecProblem]:
+    """Return every way in which the document, or what it has at ``place``, does not fit the schema."""
+    here: Any = document.data
+    for step in place:
+        if not (isinstance(here, dict) and step in here) and not (isinstance(here, list) and isinstance(step, int)):
+            return []
+        here = here[step]
     problems: list[SpecProblem] = []
-    for error in _VALIDATOR(schema).iter_errors(document.data):
+    for error in _VALIDATOR(schema).iter_errors(here):
+        error.path.extendleft(reversed(place))
         problems += _tell(document, schema, error)
     return list(dict.fromkeys(problems))
 

@@ -228,6 +228,10 @@ class Words:
     """Absolute path; None: the checkout's own."""
     overrides: Mapping[str, str] = field(default_factory=dict)
     """Source or package name → absolute path of a local stand-in."""
+    take: str | None = None
+    """Names another measurement of the same thing, kept beside the first; None: the first."""
+    accept_noise: bool = False
+    """Whether to measure on a machine that is too busy, and say so in the result, instead of refusing."""
 
 
 @dataclass(frozen=True, slots=True)

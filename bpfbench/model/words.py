@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ WORDS = (
     Word("cases", "NAME,…", "only these cases; the result is marked as partial"),
     Word("budget", "DURATION", "how long one experiment may sample, such as 30m"),
     Word("store", "PATH", "a store in another place, which several checkouts may share"),
+    Word("take", "NAME", "measure the same again, kept beside the first result"),
+    Word("noise", "accept", "measure although the machine is busy; the result says so"),
     Word("override.NAME", "PATH", "a local checkout or build in place of that source or package"),
 )
 """Every word there is; ``override.NAME`` stands for as many as there are sources and packages."""
@@ -64,6 +67,8 @@ def parse_words(words: Mapping[str, str], model: Model, cwd: Path) -> Words:
         budget=reader.budget,
         store=reader.store,
         overrides=reader.overrides,
+        take=reader.take,
+        accept_noise=reader.accept_noise,
     )
 
 
@@ -80,6 +85,8 @@ class _Reader:
         self.budget: float | None = None
         self.store: str | None = None
         self.overrides: dict[str, str] = {}
+        self.take: str | None = None
+        self.accept_noise = False
 
     def read(self, name: str, value: str) -> None:
         if name == "profile":
@@ -95,6 +102,10 @@ class _Reader:
                 self.wrong(f'budget={value}: expected {DURATION}, found "{value}"', "for example budget=30m")
         elif name == "store":
             self.store = self.directory(value)
+        elif name == "take":
+            self.take = self.plain_name(value)
+        elif name == "noise":
+            self.accept_noise = self.known(name, value, "way to treat noise", ["accept"])
         elif name == "override" or name.startswith("override."):
             self.override(name, value)
         else:
@@ -120,6 +131,12 @@ class _Reader:
                 self.wrong(f"{name}={value}: {path} does not exist", "paths are relative to where you stand")
             else:
                 self.overrides[target] = str(path)
+
+    def plain_name(self, value: str) -> str | None:
+        if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,30}", value):
+            return value
+        self.wrong(f'take={value}: expected a name of lower-case letters, digits, "-" and "_"', "for example take=2")
+        return None
 
     def directory(self, value: str) -> str | None:
         path = self.path(value)

@@ -22,7 +22,7 @@ def test_values_of_finished_blocks_count_and_proofs_add_up():
     cell = state.cell("uprobe", "kernel")
     assert (cell.values["time"], cell.blocks, cell.plan) == ([2.0, 3.0], [1, 2], {"calls": 5})
     assert (cell.expected, cell.observed, cell.engine) == (20, 20, "kernel-jit")
-    assert (state.blocks, state.piloted, state.sampled) == (2, True, 1.5)
+    assert (state.blocks, state.warmups, state.sampled) == (2, 1, 1.5)
 
 
 def test_an_unfinished_block_does_not_count_and_is_dropped_on_resume():

@@ -45,7 +45,7 @@ def bench(tmp_path):
     return Bench(experiment, profile, None, {}, tmp_path, frozenset({0}), frozenset({0}))
 
 
-DESIGN = Design(seed=1, least_blocks=8, most_blocks=20, half_width=0.05, budget=100.0)
+DESIGN = Design(seed=1, warmup_blocks=1, least_blocks=8, most_blocks=20, half_width=0.05, budget=100.0)
 
 
 def run(bench, driver, tmp_path, *, design=DESIGN, which=None):
@@ -95,7 +95,7 @@ def test_one_wide_arm_keeps_the_whole_case_going_so_that_arms_stay_paired(bench,
 def test_the_budget_ends_sampling_but_never_before_the_least_blocks(bench, tmp_path):
     rng = random.Random(1)
     driver = Fake(lambda id, n: 400 * rng.random() + 1)
-    spent = Design(1, 8, 20, 0.05, budget=0.0)
+    spent = Design(1, 1, 8, 20, 0.05, budget=0.0)
     state = run(bench, driver, tmp_path, design=spent)
     assert {cell.stopped for cell in state.cells.values()} == {"budget"}
     assert {len(cell.values["time"]) for cell in state.cells.values()} == {8}
@@ -147,6 +147,14 @@ def test_an_interrupted_run_goes_on_as_it_would_have(bench, tmp_path):
     assert first.taken[:12] + second.taken == whole.taken
     assert state.resumed == 1
     assert {id: cell.values for id, cell in state.cells.items()} == {id: cell.values for id, cell in expected.cells.items()}
+
+
+def test_warm_up_blocks_are_taken_and_not_counted(bench, tmp_path):
+    design = Design(1, 3, 8, 20, 0.05, 100.0)
+    driver = Fake(lambda id, n: 1000.0 if n <= 2 else 100.0)
+    state = run(bench, driver, tmp_path, design=design)
+    assert set(state.cell("a", "kernel").values["time"]) == {100.0}
+    assert driver.taken.count(("a", "kernel")) == state.blocks + 2
 
 
 def test_a_finished_journal_is_not_sampled_again(bench, tmp_path):
