@@ -10,7 +10,7 @@ is a string: its length as a 64-bit little-endian number, its bytes, and zeros u
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import os
 import stat
@@ -45,7 +45,7 @@ def hash_tree(path: Path) -> tuple[str, list[Node]]:
     digest = hashlib.sha256()
     nodes: list[Node] = []
     serialise(path, digest.update, nodes.append)
-    return "sha256-" + base64.b64encode(digest.digest()).decode("ascii"), nodes
+    return "sha256-" + binascii.b2a_base64(digest.digest(), newline=False).decode("ascii"), nodes
 
 
 def serialise(path: Path, write: Write, seen: Callable[[Node], object] = lambda node: None) -> None:

@@ -1,12 +1,13 @@
 """Realising, finding, damage, replacing: everything that one process alone can do to a store."""
 
 # Some paths are bytes here, which pathlib cannot hold:
-# ruff: noqa: PTH108, PTH123, PTH208, PTH211
+# ruff: noqa: PTH123, PTH208, PTH211
 
 import os
 import shutil
 import socket
 import stat
+import time
 from functools import partial
 
 import pytest
@@ -168,6 +169,36 @@ def test_bytes_changed_within_the_tick_of_the_realisation_are_noticed(store):
         item = store.realise(key, lambda tree: (tree / "data").write_bytes(b"right"))
         overwrite(item.tree / "data", b"wrong")
         assert store.find(key) is None
+
+
+def test_hashing_begins_a_tick_after_the_last_change(store, monkeypatch):
+    """Else bytes changed in that very tick, after they were hashed, could carry the recorded ctime."""
+    coarse_clock = 5
+    real = manifests.hash_tree
+    late = []
+
+    def hash_tree(tree):
+        last = max(status.st_ctime_ns for _, status in trees.look(tree))
+        late.append(time.clock_gettime_ns(coarse_clock) > last)
+        return real(tree)
+
+    monkeypatch.setattr(manifests, "hash_tree", hash_tree)
+    for number in range(20):
+        store.realise(make_key("quick", {"number": number}), fill)
+    assert late == [True] * 20
+
+
+def test_all_is_on_the_disk_before_it_is_seen(store, key, monkeypatch):
+    real = trees.flush
+    seen = []
+
+    def flush(path):
+        seen.append((sorted(child.name for child in path.iterdir()), store.status(key).state))
+        real(path)
+
+    monkeypatch.setattr(trees, "flush", flush)
+    store.realise(key, fill)
+    assert seen == [(["manifest.json", "tree"], "absent")]
 
 
 def test_only_what_may_have_changed_is_hashed(store, key, hashed):
