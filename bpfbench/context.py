@@ -100,6 +100,11 @@ def _check_prerequisite_names(model: Model) -> None:
                 raise BenchError(f"{where}\n    expected one of: {', '.join(known)}", hint="name one of these, or leave it out")
 
 
+def exists() -> bool:
+    """Whether this process loaded our task file."""
+    return _current is not None
+
+
 def current() -> Context:
     """Return the context that dodo.py made."""
     if _current is None:

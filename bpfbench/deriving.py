@@ -27,7 +27,7 @@ def check_step(context: Context, experiment: Experiment) -> Step:
 
     def key() -> Key | None:
         seen = _digests([path, schema])
-        return seen and make_key(f"check-{experiment.name}", {"seen": seen, "code": context.codes.of(["check"]), "pins": _pins(context)})
+        return seen and make_key(f"check-{experiment.name}", {"seen": seen, "code": context.codes.of(["check", "resultview.py"]), "pins": _pins(context)})
 
     def make(tree: Path, progress: Progress) -> None:
         from bpfbench.check.check import check_result
@@ -48,7 +48,7 @@ def figure_step(context: Context, experiment: Experiment) -> Step:
 
     def key() -> Key | None:
         seen = _digests([path])
-        code = context.codes.of(["report"])
+        code = context.codes.of(["report", "resultview.py"])
         return seen and make_key(f"figure-{experiment.name}", {"seen": seen, "formats": list(formats), "code": code, "pins": _pins(context)})
 
     def make(tree: Path, progress: Progress) -> None:
@@ -65,20 +65,38 @@ def report_step(context: Context, experiments: Iterable[Experiment]) -> Step:
     """Return the step that writes the report of all results that this call's experiments have."""
     names = [experiment.name for experiment in experiments]
 
+    def there() -> list[str]:
+        return [name for name in names if result_path(context, name).exists()]
+
     def key() -> Key | None:
-        there = [result_path(context, name) for name in names if result_path(context, name).exists()]
-        code = context.codes.of(["report"])
-        return make_key("report", {"seen": _digests(there) or {}, "experiments": names, "code": code, "pins": _pins(context)})
+        seen = {name: _digests([result_path(context, name), *_figures(context, name)]) for name in there()}
+        return make_key("report", {"seen": seen, "code": context.codes.of(["report", "resultview.py"]), "pins": _pins(context)})
 
     def make(tree: Path, progress: Progress) -> None:
         from bpfbench.report.page import report_html, report_markdown
 
         progress("writing")
-        results = [load(result_path(context, name)) for name in names if result_path(context, name).exists()]
+        results = [load(result_path(context, name)) for name in there()]
+        drawn = {result["experiment"]: _drawn(context, result) for result in results}
         (tree / "report.md").write_text(report_markdown(results))
-        (tree / "report.html").write_text(report_html(results))
+        (tree / "report.html").write_text(report_html(results, drawn))
 
     return Step("report", context.layout, key, make, View(context.results))
+
+
+def _figures(context: Context, experiment: str) -> list[Path]:
+    """Return the drawings of an experiment that the report shows."""
+    return sorted((context.results / "figures").glob(f"{experiment}*.svg"))
+
+
+def _drawn(context: Context, result: dict[str, Any]) -> list[Any]:
+    """Return the figures of a result with the bytes that the figure step drew."""
+    from dataclasses import replace
+
+    from bpfbench.report.figures import drawings
+
+    folder = context.results / "figures"
+    return [replace(figure, files={"svg": (folder / f"{figure.name}.svg").read_bytes()}) for figure in drawings(result, ())]
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class MeasureStep:
 
     def _samples_key(self) -> Key | None:
         request = self.request()
-        return run_key(request, self.context.codes) if request else None
+        return run_key(request, self.context.codes, self.context.layout.state) if request else None
 
     def _result_key(self, samples: Item) -> Key:
         codes = self.context.codes.of(["measure/result.py", "measure/fold.py", "measure/noise.py", "stats"])

@@ -34,6 +34,8 @@ class Run(DoitRun):  # type: ignore[misc]
     # doit reads the names of the options off this method's signature: `wraps` shows it the one it knows.
     @functools.wraps(DoitRun._execute)
     def _execute(self, *args: Any, **options: Any) -> int:
+        if not context.exists():  # somebody else's task file, run with this environment's doit
+            return int(super()._execute(*args, **options))
         here = context.current()
         signal.signal(signal.SIGTERM, _interrupt)
         identity.drop()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bpfbench.codedigest import CodeDigests
-from bpfbench.measure import prerequisites
+from bpfbench.measure import standing
 from bpfbench.measure.fingerprint import Fingerprint
 from bpfbench.model.types import Arm, Case, Experiment, Profile, Runtime
 from bpfbench.sampling import Cell
@@ -74,8 +74,11 @@ class Request:
         return [Cell(case, arm, self.runtime(arm)) for case in self.chosen_cases for arm in self.chosen_arms]
 
 
-def run_key(request: Request, codes: CodeDigests) -> Key:
-    """Return the key of the request's measurement: everything that can change its samples (design, decision 3)."""
+def run_key(request: Request, codes: CodeDigests, state: Path) -> Key:
+    """Return the key of the request's measurement: everything that can change its samples (design, decision 3).
+
+    ``state`` is a directory for what was learnt about this machine.
+    """
     experiment, profile = request.experiment, request.profile
     return make_key(
         f"measure-{experiment.name}",
@@ -94,18 +97,14 @@ def run_key(request: Request, codes: CodeDigests) -> Key:
             "machine": request.machine.digest,
             "take": request.take,
             "noise": "accepted" if request.accept_noise else "refused",
-            "prerequisites": {name: _seen(name) for name in _required(request)},
+            "prerequisites": standing.remembered(required(request), state / "prerequisites.json"),
         },
     )
 
 
-def _required(request: Request) -> list[str]:
+def required(request: Request) -> list[str]:
+    """Return the names of the prerequisites of all chosen arms."""
     return sorted({name for arm in request.chosen_arms for name in request.runtime(arm).requires})
-
-
-def _seen(name: str) -> dict[str, Any]:
-    found = prerequisites.check(name)
-    return {"ok": found.ok, "seen": dict(found.seen)}
 
 
 def _case(case: Case) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from typing import Any
 
 from bpfbench.errors import BenchError
 from bpfbench.layout import Layout
-from bpfbench.measure import environment, noise, prerequisites
+from bpfbench.measure import environment, noise, standing
 from bpfbench.measure.fold import State, fold
 from bpfbench.measure.journal import Journal, begins_with, read
 from bpfbench.measure.loop import Design, Loop, Pace
-from bpfbench.measure.request import Request
+from bpfbench.measure.request import Request, required
 from bpfbench.measure.schedule import split_cpus
 from bpfbench.process.reaper import Reaper
 from bpfbench.progress import Progress
@@ -89,7 +89,7 @@ def _sample(request: Request, key: Key, layout: Layout, mark: str, folder: Path,
                     records.append(journal.append("resume", at=round(time.time(), 3)))
                 else:
                     records.append(journal.append("begin", **_begin(identity, request, layout, quiet)))
-                _refuse_unsupported(request, journal, records)
+                _refuse_unsupported(request, layout, journal, records)
                 bench = _bench(request, reaper, work)
                 return _loop(request, bench, journal, records, progress).run()
         finally:
@@ -144,11 +144,11 @@ def _bench(request: Request, reaper: Reaper, work: Path) -> Bench:
     return Bench(request.experiment, request.profile, reaper, outputs, work, measured, other)
 
 
-def _refuse_unsupported(request: Request, journal: Journal, records: list[dict[str, Any]]) -> None:
+def _refuse_unsupported(request: Request, layout: Layout, journal: Journal, records: list[dict[str, Any]]) -> None:
     """Mark, once, every cell whose arm lacks a prerequisite here or whose kind of attachment the runtime does not offer."""
     if any(record["kind"] in ("refused", "pilot") for record in records):
         return
-    found = {name: prerequisites.check(name) for arm in request.chosen_arms for name in request.runtime(arm).requires}
+    found = standing.tried(required(request), layout.state / "prerequisites.json")
     for cell in request.cells():
         reasons = [found[name].reason for name in cell.runtime.requires if not found[name].ok]
         lacking = [kind for kind in cell.case.attaches if cell.runtime.where != "none" and kind not in cell.runtime.attaches]

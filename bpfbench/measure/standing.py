@@ -1,0 +1,78 @@
+"""Prerequisites as a key sees them: remembered for as long as nothing that decides them has changed.
+
+Trying a real uprobe costs the kernel a grace period of a tenth of a second, too much for every ``doit`` that has nothing to do.
+What decides a prerequisite changes with the boot, the user and the capabilities, or by hand under /proc/sys: as long as
+those are the same, so is the answer. A run itself always tries anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bpfbench.measure import prerequisites
+from bpfbench.measure.prerequisites import Prerequisite
+
+_DECIDING = (
+    "/proc/sys/kernel/random/boot_id", "/proc/sys/kernel/unprivileged_bpf_disabled", "/proc/sys/kernel/perf_event_paranoid",
+    "/proc/sys/net/core/bpf_jit_enable", "/proc/sys/kernel/yama/ptrace_scope", "/proc/sys/vm/mmap_min_addr",
+    "/sys/kernel/security/lockdown",
+)
+
+
+def remembered(names: Iterable[str], cache: Path) -> dict[str, Any]:
+    """Return name → {ok, seen} for a key, from ``cache`` where nothing that decides it has changed since."""
+    deciding = _deciding()
+    known = _load(cache)
+    if known.get("deciding") != deciding:
+        known = {"deciding": deciding, "found": {}}
+    found = known["found"]
+    wanted = sorted(set(names))
+    missing = [name for name in wanted if name not in found]
+    for name in missing:
+        found[name] = _plain(prerequisites.check(name))
+    if missing:
+        _save(cache, known)
+    return {name: found[name] for name in wanted}
+
+
+def tried(names: Iterable[str], cache: Path) -> dict[str, Prerequisite]:
+    """Try every prerequisite now, and remember the answers."""
+    fresh = {name: prerequisites.check(name) for name in sorted(set(names))}
+    _save(cache, {"deciding": _deciding(), "found": {name: _plain(one) for name, one in fresh.items()}})
+    return fresh
+
+
+def _plain(found: Prerequisite) -> dict[str, Any]:
+    return {"ok": found.ok, "seen": dict(found.seen)}
+
+
+def _deciding() -> str:
+    told = [f"{os.getresuid()}"]
+    for name in _DECIDING:
+        with contextlib.suppress(OSError):
+            told.append(Path(name).read_text())
+    with contextlib.suppress(OSError):
+        told += [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(("Cap", "Seccomp", "NoNew"))]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
+def _load(cache: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(cache.read_text())
+        return known if isinstance(known, dict) and isinstance(known.get("found"), dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _save(cache: Path, known: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        temporary = cache.with_name(f".{cache.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(known, sort_keys=True))
+        temporary.replace(cache)
