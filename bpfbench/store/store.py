@@ -134,7 +134,8 @@ class Store:
 
     def remove(self, key: Key | str) -> None:
         """Delete an item; it vanishes at once. Nothing happens if it is not there."""
-        workshop.throw_away(self.path(key))
+        with workshop.told(self.root):
+            workshop.throw_away(self.path(key))
 
     def sweep(self) -> list[str]:
         """Delete what killed makers left behind; return its names. Touches no item and no living maker."""

@@ -222,6 +222,9 @@ def test_what_root_made_with_a_tight_umask_others_can_read(public, key, children
         assert found == item and store.verify(found) == []
         with pytest.raises(BenchError, match="cannot be written: Permission denied"):
             store.realise(make_key("other", {}), fill)
+        with pytest.raises(BenchError, match="cannot be written: Permission denied"):
+            store.remove(key)
+        assert store.find(key) == item
 
     assert children.run(other) == 0
 

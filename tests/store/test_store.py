@@ -21,6 +21,8 @@ from bpfbench.store.store import Store
 
 from .breaking import fill, overwrite, rubbish
 
+COARSE_CLOCK = 5  # CLOCK_REALTIME_COARSE, which file systems stamp with
+
 
 @pytest.fixture
 def hashed(monkeypatch):
@@ -173,19 +175,27 @@ def test_bytes_changed_within_the_tick_of_the_realisation_are_noticed(store):
 
 def test_hashing_begins_a_tick_after_the_last_change(store, monkeypatch):
     """Else bytes changed in that very tick, after they were hashed, could carry the recorded ctime."""
-    coarse_clock = 5
-    real = manifests.hash_tree
-    late = []
+    ticks = []
 
-    def hash_tree(tree):
-        last = max(status.st_ctime_ns for _, status in trees.look(tree))
-        late.append(time.clock_gettime_ns(coarse_clock) > last)
-        return real(tree)
+    def timed(module, name):
+        real = getattr(module, name)
 
-    monkeypatch.setattr(manifests, "hash_tree", hash_tree)
+        def wrapper(tree):
+            if name == "hash_tree":
+                ticks.append(time.clock_gettime_ns(COARSE_CLOCK))
+            result = real(tree)
+            if name == "seal":
+                ticks.append(time.clock_gettime_ns(COARSE_CLOCK))
+            return result
+
+        monkeypatch.setattr(module, name, wrapper)
+
+    timed(trees, "seal")
+    timed(manifests, "hash_tree")
     for number in range(20):
         store.realise(make_key("quick", {"number": number}), fill)
-    assert late == [True] * 20
+    sealed, hashed = ticks[::2], ticks[1::2]
+    assert len(hashed) == 20 and all(before < after for before, after in zip(sealed, hashed, strict=True))
 
 
 def test_all_is_on_the_disk_before_it_is_seen(store, key, monkeypatch):
@@ -397,6 +407,14 @@ def test_meta_that_cannot_be_written_is_refused(store, key):
 
 
 # The rest
+
+
+def test_an_item_can_be_recalled_whatever_became_of_its_tree(store, key):
+    item = store.realise(key, fill)
+    trees.delete(item.tree)
+    assert store.find(key) is None and store.recall(key.id) == item
+    store.remove(key)
+    assert store.recall(key.id) is None and store.recall("no id") is None
 
 
 def test_items_remove_and_ids(store, key):
