@@ -95,7 +95,8 @@ class MachineLock:
 
     Two directories are locked, in this order: whoever wants the lock passes the gate first; whoever wants
     it for itself stays in the gate while it waits and works, so that nobody gets in before it. The
-    directories are the kernel's own: every Linux has them, and they are the same ones in a chroot.
+    directories are the kernel's own: every Linux has them, and they are the same ones in a chroot. (A
+    container with its own sysfs counts as a machine of its own.)
 
     Not reentrant: a holder that asks again waits for itself.
     """
