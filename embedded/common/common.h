@@ -84,11 +84,9 @@ static inline int eb_equal(const void *a, const void *b, size_t size)
 		return 0;
 	x += size & 4;
 	y += size & 4;
-	while (size & 3) {
+	for (size &= 3; size; size--)
 		if (*x++ != *y++)
 			return 0;
-		size = (size & ~(size_t)3) | ((size & 3) - 1);
-	}
 	return 1;
 }
 

@@ -1,0 +1,20 @@
+/* Processes and futexes, by plain system calls: usable from a hook and in a child after fork. */
+#ifndef EB_PROCESS_H
+#define EB_PROCESS_H
+
+#include <stdint.h>
+
+/* When a process started, in ticks since boot; 0 if there is no such process or it cannot be seen. */
+uint64_t eb_process_start(uint32_t pid);
+/* Whether the process that started then still lives (start 0: any process with that pid). */
+int eb_process_lives(uint32_t pid, uint64_t start);
+/* CPUs that this system may ever have, as libbpf counts them. */
+uint32_t eb_possible_cpus(void);
+
+/* Sleeps while *word is `value`; milliseconds < 0: for ever. 0 or a negative errno. */
+int eb_futex_wait(uint32_t *word, uint32_t value, int milliseconds);
+void eb_futex_wake(uint32_t *word);
+
+uint64_t eb_milliseconds(void);
+
+#endif
