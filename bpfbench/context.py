@@ -5,20 +5,24 @@ Made once, in dodo.py, from the command line; all of it is cheap or looked at on
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bpfbench.codedigest import CodeDigests
 from bpfbench.errors import BenchError
 from bpfbench.layout import Layout
 from bpfbench.measure import prerequisites
-from bpfbench.measure.fingerprint import Fingerprint, fingerprint
 from bpfbench.model.cache import load_cached
 from bpfbench.model.types import Experiment, Model, Profile, Words
 from bpfbench.model.words import parse_words
+
+# What `doit list` does not look at is imported where it is: most calls of doit have nothing to do.
+if TYPE_CHECKING:
+    from bpfbench.codedigest import CodeDigests
+    from bpfbench.measure.fingerprint import Fingerprint
+    from bpfbench.store.keys import Key
 
 _current: Context | None = None
 
@@ -34,11 +38,15 @@ class Context:
     @cached_property
     def codes(self) -> CodeDigests:
         """Digests of our own code."""
+        from bpfbench.codedigest import CodeDigests
+
         return CodeDigests(self.layout.state / "code.json")
 
     @cached_property
     def machine(self) -> Fingerprint:
         """The machine that measures."""
+        from bpfbench.measure.fingerprint import fingerprint
+
         return fingerprint()
 
     @property
@@ -49,12 +57,24 @@ class Context:
     @cached_property
     def mark(self) -> str:
         """What all processes started from this checkout carry in their environment."""
+        import hashlib
+
         return "bpfbench-" + hashlib.sha256(str(self.layout.root).encode()).hexdigest()[:16]
 
     @cached_property
     def results(self) -> Path:
         """Where this call's results are shown. A partial or overridden run has a place of its own and replaces no full one."""
         return self.layout.results / self.machine.name / (self.words.profile + self._partial + self._take + self._overrides)
+
+    @cached_property
+    def package_keys(self) -> dict[str, Key]:
+        """The keys of packages that were looked at already: one call builds and measures what it found first."""
+        return {}
+
+    def packages(self, experiment: Experiment) -> list[str]:
+        """Return the packages that an experiment executes: its workload's and those of its arms' runtimes."""
+        runtimes = [self.model.runtimes[arm.runtime] for arm in experiment.arms]
+        return sorted({*experiment.packages, *(name for runtime in runtimes for name in runtime.packages)})
 
     @property
     def _partial(self) -> str:

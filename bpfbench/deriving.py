@@ -6,14 +6,16 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bpfbench.context import Context
 from bpfbench.errors import BenchError
-from bpfbench.model.types import Experiment
-from bpfbench.progress import Progress
 from bpfbench.steps import Step, View
 from bpfbench.store.keys import Key, make_key
+
+if TYPE_CHECKING:
+    from bpfbench.context import Context
+    from bpfbench.model.types import Experiment
+    from bpfbench.progress import Progress
 
 
 def result_path(context: Context, experiment: str) -> Path:
@@ -27,7 +29,10 @@ def check_step(context: Context, experiment: Experiment) -> Step:
 
     def key() -> Key | None:
         seen = _digests([path, schema])
-        return seen and make_key(f"check-{experiment.name}", {"seen": seen, "code": context.codes.of(["check", "resultview.py"]), "pins": _pins(context)})
+        if seen is None:
+            return None
+        code = context.codes.of(["check", "resultview.py"])
+        return make_key(f"check-{experiment.name}", {"seen": seen, "code": code, "pins": _pins(context)})
 
     def make(tree: Path, progress: Progress) -> None:
         from bpfbench.check.check import check_result
@@ -48,8 +53,15 @@ def figure_step(context: Context, experiment: Experiment) -> Step:
 
     def key() -> Key | None:
         seen = _digests([path])
-        code = context.codes.of(["report", "resultview.py"])
-        return seen and make_key(f"figure-{experiment.name}", {"seen": seen, "formats": list(formats), "code": code, "pins": _pins(context)})
+        if seen is None:
+            return None
+        components = {
+            "seen": seen,
+            "formats": list(formats),
+            "code": context.codes.of(["report", "resultview.py"]),
+            "pins": _pins(context),
+        }
+        return make_key(f"figure-{experiment.name}", components)
 
     def make(tree: Path, progress: Progress) -> None:
         from bpfbench.report.figures import draw
@@ -70,7 +82,8 @@ def report_step(context: Context, experiments: Iterable[Experiment]) -> Step:
 
     def key() -> Key | None:
         seen = {name: _digests([result_path(context, name), *_figures(context, name)]) for name in there()}
-        return make_key("report", {"seen": seen, "code": context.codes.of(["report", "resultview.py"]), "pins": _pins(context)})
+        code = context.codes.of(["report", "resultview.py"])
+        return make_key("report", {"seen": seen, "code": code, "pins": _pins(context)})
 
     def make(tree: Path, progress: Progress) -> None:
         from bpfbench.report.page import report_html, report_markdown

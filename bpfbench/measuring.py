@@ -11,16 +11,18 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bpfbench.context import Context
 from bpfbench.measure.request import Output, Request, run_key
-from bpfbench.model.types import Experiment
-from bpfbench.progress import Progress
 from bpfbench.steps import Standing, Step, View
 from bpfbench.store.files import write_atomic
 from bpfbench.store.keys import Change, Key, make_key
 from bpfbench.store.store import Item
+
+if TYPE_CHECKING:
+    from bpfbench.context import Context
+    from bpfbench.model.types import Experiment
+    from bpfbench.progress import Progress
 
 JOURNAL = "journal.jsonl"
 
@@ -51,7 +53,7 @@ class MeasureStep:
 
     def request(self) -> Request | None:
         """Return what this run would measure; None while a package is not built."""
-        outputs = {name: self.output(name) for name in self.packages()}
+        outputs = {name: self.output(name) for name in self.context.packages(self.experiment)}
         if any(output is None for output in outputs.values()):
             return None
         context, words = self.context, self.context.words
@@ -62,8 +64,10 @@ class MeasureStep:
 
     def standing(self) -> Standing:
         """Say whether there is something to measure or to derive, and why."""
-        samples = self._samples().standing()
-        return self._result().standing() if samples.uptodate else samples
+        samples = self._samples()
+        standing = samples.standing()
+        # Up to date means that the item last taken is the one of the present key: no need to find it again.
+        return self._result(samples.last()).standing() if standing.uptodate else standing
 
     def run(self, progress: Progress) -> None:
         """Measure unless the store has the samples, and show the result, also that of a run in which something failed."""
@@ -95,11 +99,6 @@ class MeasureStep:
         """Return the seconds of sampling that a run may take."""
         words = self.context.words
         return self.context.profile.budget if words.budget is None else words.budget
-
-    def packages(self) -> list[str]:
-        """Return the packages that the run executes: the workload's and those of its arms' runtimes."""
-        runtimes = [self.context.model.runtimes[arm.runtime] for arm in self.experiment.arms]
-        return sorted({*self.experiment.packages, *(name for runtime in runtimes for name in runtime.packages)})
 
     def _samples(self) -> Step:
         return Step(f"samples_{self.experiment.name}", self.context.layout, self._samples_key, _never)

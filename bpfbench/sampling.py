@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from bpfbench.model.types import Arm, Case, Experiment, Profile, Runtime
-from bpfbench.process.reaper import Reaper
+if TYPE_CHECKING:
+    from bpfbench.model.types import Arm, Case, Experiment, Profile, Runtime
+    from bpfbench.process.reaper import Reaper
 
 Status = Literal["ok", "failed", "unsupported", "skipped"]
 Plan = Mapping[str, int]

@@ -13,17 +13,19 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bpfbench.layout import Layout
-from bpfbench.progress import Progress
 from bpfbench.store import pointers
 from bpfbench.store.files import write_atomic
 from bpfbench.store.keys import Change, Key, changes
 from bpfbench.store.locks import MachineLock
 from bpfbench.store.store import Item, Store
 
-Make = Callable[[Path, Progress], "Mapping[str, Any] | None"]
+if TYPE_CHECKING:
+    from bpfbench.layout import Layout
+    from bpfbench.progress import Progress
+
+Make = Callable[[Path, "Progress"], "Mapping[str, Any] | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,12 @@ class Step:
         """Return which components of the key changed since this step last ran; None when it never ran or cannot be told."""
         key, last = self.key(), self.last()
         return changes(last.manifest.key.components, key.components) if key and last else None
+
+    def shown_files(self) -> list[Path]:
+        """Return the files that are shown now because this step put them there."""
+        pointer = pointers.read(self.pointer)
+        names = pointer.meta.get("view", {}) if self.view and pointer else {}
+        return [path for name in names if self.view and (path := self.view.target / name).exists()]
 
     def forget_view(self) -> None:
         """Remove what is shown (``doit clean``); the store keeps the item."""

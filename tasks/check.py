@@ -1,15 +1,28 @@
 """check_<experiment>: holds a result against its schema and its meaning."""
 
-from collections.abc import Iterator
-from typing import Any
+from __future__ import annotations
 
-from bpfbench.context import current
-from bpfbench.deriving import check_step
+import functools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from bpfbench.context import Context, current
+from bpfbench.model.types import Experiment
 from tasks.task import task_of
+
+if TYPE_CHECKING:
+    from bpfbench.steps import Step
 
 
 def task_checks() -> Iterator[dict[str, Any]]:
     """Check each result."""
     context = current()
     for experiment in context.chosen():
-        yield task_of(check_step(context, experiment), f"check the result of {experiment.name}", [f"run_{experiment.name}"])
+        step = functools.partial(_step, context, experiment)
+        yield task_of(f"check_{experiment.name}", f"check the result of {experiment.name}", step, [f"run_{experiment.name}"])
+
+
+def _step(context: Context, experiment: Experiment) -> Step:
+    from bpfbench.deriving import check_step
+
+    return check_step(context, experiment)

@@ -1,16 +1,29 @@
 """figure_<experiment>: draws a checked result."""
 
-from collections.abc import Iterator
-from typing import Any
+from __future__ import annotations
 
-from bpfbench.context import current
-from bpfbench.deriving import figure_step
-from tasks.task import task_of
+import functools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from bpfbench.context import Context, current
+from bpfbench.model.types import Experiment
+from tasks.task import clean_view, task_of
+
+if TYPE_CHECKING:
+    from bpfbench.steps import Step
 
 
 def task_figures() -> Iterator[dict[str, Any]]:
     """Draw each result."""
     context = current()
     for experiment in context.chosen():
-        step = figure_step(context, experiment)
-        yield task_of(step, f"draw {experiment.name}", [f"check_{experiment.name}"], clean=[step.forget_view])
+        step = functools.partial(_step, context, experiment)
+        after = [f"check_{experiment.name}"]
+        yield task_of(f"figure_{experiment.name}", f"draw {experiment.name}", step, after, clean=[clean_view(step)])
+
+
+def _step(context: Context, experiment: Experiment) -> Step:
+    from bpfbench.deriving import figure_step
+
+    return figure_step(context, experiment)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bpfbench.errors import BenchError
-from bpfbench.measure.machine.sysroot import Json, Sysroot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfbench.measure.machine.kernel import Kernel
+    from bpfbench.measure.machine.sysroot import Json, Sysroot
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ def check(name: str, root: Sysroot | None = None, kernel: Kernel | None = None) 
         raise BenchError(f"there is no prerequisite {name!r}", hint=_suggestion(name))
     from bpfbench.measure.machine import checks
     from bpfbench.measure.machine.kernel import Kernel
+    from bpfbench.measure.machine.sysroot import Sysroot
 
     ok, reason, seen = checks.CHECKS[name](root or Sysroot(), kernel or Kernel())
     return Prerequisite(name, ok, reason, seen)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bpfbench.codedigest import CodeDigests
 from bpfbench.measure import standing
-from bpfbench.measure.fingerprint import Fingerprint
-from bpfbench.model.types import Arm, Case, Experiment, Profile, Runtime
 from bpfbench.sampling import Cell
 from bpfbench.store.keys import Key, make_key
+
+if TYPE_CHECKING:
+    from bpfbench.codedigest import CodeDigests
+    from bpfbench.measure.fingerprint import Fingerprint
+    from bpfbench.model.types import Arm, Case, Experiment, Profile, Runtime
 
 MEASURING_CODE = (
     "sampling.py", "measure/loop.py", "measure/schedule.py", "measure/prerequisites.py", "process", "drivers/common.py",
