@@ -177,7 +177,7 @@ def _wait_until_quiet(progress: Progress, *, accept: bool) -> dict[str, Any]:
     """
     deadline = time.monotonic() + QUIET_PATIENCE
     while True:
-        judgement = noise.survey(seconds=1.0).judgement
+        judgement = noise.survey(seconds=0.6).judgement
         if accept or judgement.verdict != "busy":
             return {"verdict": judgement.verdict, "warnings": list(judgement.warnings)}
         reason = "; ".join(judgement.warnings)
