@@ -14,6 +14,8 @@ from pathlib import Path
 
 INTERVAL = 0.2
 """Seconds between two writes at least: watching must not disturb what is watched."""
+RECORD = 1024
+"""Bytes of a record, padded with blanks: a longer note leaves nothing behind under a shorter one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Pulse:
     total: int
     started: float
     eta: float | None
+    bound: bool = False
+    """Whether ``eta`` is the latest it can be, not a guess."""
 
 
 class Progress:
@@ -36,28 +40,37 @@ class Progress:
         self._task = task
         self._started = time.time()
         self._last = 0.0
+        self._fd = -1
 
     def __enter__(self) -> Progress:
+        # A full disk must not end a measurement for the sake of its display.
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         self("starting")
         return self
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):
             self._path.unlink()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
-    def __call__(self, note: str, *, done: int = 0, total: int = 0, eta: float | None = None) -> None:
-        """Say what is being done now; ``done`` of ``total`` steps; ``eta`` the Unix time at which it should be over."""
+    def __call__(self, note: str, *, done: int = 0, total: int = 0, eta: float | None = None, bound: bool = False) -> None:
+        """Say what is being done now; ``done`` of ``total`` steps; ``eta`` the Unix time at which it should be over.
+
+        With ``bound``, ``eta`` is the latest that it can be, not a guess.
+        """
         now = time.monotonic()
-        if now - self._last < INTERVAL:
+        if self._fd < 0 or now - self._last < INTERVAL:
             return
         self._last = now
-        pulse = Pulse(self._task, note, done, total, self._started, eta)
-        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
-        # A full disk must not end a measurement for the sake of its display.
+        pulse = Pulse(self._task, note, done, total, self._started, eta, bound)
+        # Written over in place: a rename may wait for the disk, and this stands between two samples. A reader that
+        # comes in the middle sees no JSON and looks again.
         with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(asdict(pulse)))
-            temporary.replace(self._path)
+            os.pwrite(self._fd, json.dumps(asdict(pulse)).encode().ljust(RECORD), 0)
 
 
 def running(directory: Path) -> list[Pulse]:
