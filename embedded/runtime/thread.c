@@ -27,6 +27,8 @@ uint64_t eb_thread_name(void)
 void eb_thread_forget(void)
 {
 	eb_thread.self = 0;
+	eb_thread.pid_tgid = 0;
+	eb_thread.random = 0;
 	eb_thread.slot = EB_NO_SLOT;
 	eb_thread.hit = NULL;
 }

@@ -22,16 +22,11 @@ struct eb_thread {
 	uint32_t sequence;  /* makes every claim and every lock different */
 	uint64_t self;	    /* user, generation and tid, or 0: not known yet */
 	struct eb_hit *hit; /* that runs now, for helpers that ask for it */
+	uint64_t pid_tgid;  /* bpf_get_current_pid_tgid's, or 0: not known yet */
+	uint64_t random;
 };
 
 extern __thread struct eb_thread eb_thread __attribute__((tls_model("initial-exec")));
-
-/* One run of a program. */
-struct eb_hit {
-	void *regs;
-	const void *attachment;
-	struct eb_hit *outer; /* that it interrupted */
-};
 
 /* Fills eb_thread.self. */
 uint64_t eb_thread_name(void);
