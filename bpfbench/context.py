@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bpfbench.measure.fingerprint import Fingerprint
     from bpfbench.store.keys import Key
 
+_LONGEST_SELECTION = 60
 _current: Context | None = None
 
 
@@ -34,6 +35,8 @@ class Context:
     layout: Layout
     model: Model
     words: Words
+    cwd: Path
+    """Where the user stands: relative paths are meant, and shown, from there."""
 
     @cached_property
     def codes(self) -> CodeDigests:
@@ -78,7 +81,16 @@ class Context:
 
     @property
     def _partial(self) -> str:
-        return "+partial" if self.words.arms or self.words.cases else ""
+        """Return the selection as part of a file name: another selection is another result."""
+        chosen = [*(self.words.arms or ()), *(self.words.cases or ())]
+        if not chosen:
+            return ""
+        name = ",".join(sorted(chosen))
+        if len(name) > _LONGEST_SELECTION:
+            import hashlib
+
+            name = f"{len(chosen)}-names-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        return f"+partial-{name}"
 
     @property
     def _take(self) -> str:
@@ -106,7 +118,7 @@ def create(root: Path, words: Mapping[str, str], cwd: Path) -> Context:
     checked = parse_words(words, model, cwd)
     _check_prerequisite_names(model)
     layout = Layout.of(root, Path(checked.store) if checked.store else None)
-    _current = Context(layout, model, checked)
+    _current = Context(layout, model, checked, cwd)
     return _current
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bpfbench.measure.request import Output, Request, run_key
+from bpfbench.errors import BenchError
+from bpfbench.measure.request import Output, Request, extent, run_key
 from bpfbench.steps import Standing, Step, View
 from bpfbench.store.files import write_atomic
 from bpfbench.store.keys import Change, Key, make_key
@@ -56,9 +57,12 @@ class MeasureStep:
         outputs = {name: self.output(name) for name in self.context.packages(self.experiment)}
         if any(output is None for output in outputs.values()):
             return None
+        return self._request({name: output for name, output in outputs.items() if output})
+
+    def _request(self, outputs: Mapping[str, Output]) -> Request:
         context, words = self.context, self.context.words
         return Request(
-            self.experiment, context.model.runtimes, context.profile, {k: v for k, v in outputs.items() if v},
+            self.experiment, context.model.runtimes, context.profile, outputs,
             context.machine, words.arms, words.cases, words.budget, words.overrides, words.take, words.accept_noise,
         )
 
@@ -77,7 +81,9 @@ class MeasureStep:
         request = self.request()
         key = self._samples().key()
         if request is None or key is None:
-            raise RuntimeError(f"{self.name}: run before its packages were built")
+            needed = " and ".join(f"build_{name}" for name in self.context.packages(self.experiment))
+            message = f"{self.name}: {needed} must be run first"
+            raise BenchError(message, hint=f"./bench {self.name} does that, without -s")
         measured = measure(request, key, self.context.layout, self.context.mark, progress)
         if measured.item:
             # Derived from the item just measured, not from the present key: a file edited meanwhile changes that key.
@@ -94,6 +100,16 @@ class MeasureStep:
     def last(self) -> Item | None:
         """Return the samples that were last taken here."""
         return self._samples().last()
+
+    def last_alike(self) -> Item | None:
+        """Return the samples last taken here if this run would take as many: as long a profile, the same cells."""
+        last = self.last()
+        if last is None:
+            return None
+        asked, components = self._request({}), last.manifest.key.components
+        cases, arms = {case.name for case in asked.chosen_cases}, {arm.name for arm in asked.chosen_arms}
+        same = components["experiment"]["cases"].keys() == cases and components["arms"].keys() == arms
+        return last if same and components["profile"] == extent(asked) else None
 
     def budget(self) -> float:
         """Return the seconds of sampling that a run may take."""

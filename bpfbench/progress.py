@@ -14,6 +14,8 @@ from pathlib import Path
 
 INTERVAL = 0.2
 """Seconds between two writes at least: watching must not disturb what is watched."""
+LONGEST = 120
+"""Letters of a note that are shown: it has one line of a terminal, and its record has an end."""
 RECORD = 1024
 """Bytes of a record, padded with blanks: a longer note leaves nothing behind under a shorter one."""
 
@@ -48,6 +50,7 @@ class Progress:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         self("starting")
+        self._last = 0.0  # what is said next is seen, however soon it is said
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -57,7 +60,9 @@ class Progress:
             os.close(self._fd)
             self._fd = -1
 
-    def __call__(self, note: str, *, done: int = 0, total: int = 0, eta: float | None = None, bound: bool = False) -> None:
+    def __call__(
+        self, note: str, *, done: int = 0, total: int = 0, eta: float | None = None, bound: bool = False
+    ) -> None:
         """Say what is being done now; ``done`` of ``total`` steps; ``eta`` the Unix time at which it should be over.
 
         With ``bound``, ``eta`` is the latest that it can be, not a guess.
@@ -66,7 +71,7 @@ class Progress:
         if self._fd < 0 or now - self._last < INTERVAL:
             return
         self._last = now
-        pulse = Pulse(self._task, note, done, total, self._started, eta, bound)
+        pulse = Pulse(self._task, note[:LONGEST], done, total, self._started, eta, bound)
         # Written over in place: a rename may wait for the disk, and this stands between two samples. A reader that
         # comes in the middle sees no JSON and looks again.
         with contextlib.suppress(OSError):

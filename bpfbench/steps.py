@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bpfbench.errors import BenchError
 from bpfbench.store import pointers
 from bpfbench.store.files import write_atomic
 from bpfbench.store.keys import Change, Key, changes
@@ -24,6 +25,9 @@ from bpfbench.store.store import Item, Store
 if TYPE_CHECKING:
     from bpfbench.layout import Layout
     from bpfbench.progress import Progress
+
+WAITS = "waits for what it is made from"
+"""Why a step without a key does not stand."""
 
 Make = Callable[[Path, "Progress"], "Mapping[str, Any] | None"]
 
@@ -86,7 +90,7 @@ class Step:
         """Say whether there is something to do, and why."""
         key = self.key()
         if key is None:
-            return Standing(False, "waits for what it is made from")
+            return Standing(False, WAITS)
         store = Store(self.layout.store)
         if store.find(key) is None:
             return Standing(False, self._why_absent(store, key))
@@ -101,7 +105,7 @@ class Step:
         """Realise the item (at once when the store has it), show it, and point to it."""
         key = self.key()
         if key is None:
-            raise RuntimeError(f"{self.name}: run before what it is made from")
+            raise BenchError(f"{self.name}: what it is made from is not there", hint=f"./bench {self.name} makes that first")
         store = Store(self.layout.store)
         item = store.find(key) or self._realise(store, key, progress)
         self.point(item)
@@ -136,6 +140,10 @@ class Step:
         """Return the item that this step last realised, whatever its present key is."""
         pointer = pointers.read(self.pointer)
         return Store(self.layout.store).recall(pointer.item) if pointer else None
+
+    def last_alike(self) -> Item | None:
+        """Return the item that tells best how long this step takes."""
+        return self.last()
 
     def _realise(self, store: Store, key: Key, progress: Progress) -> Item:
         def make(tree: Path) -> Mapping[str, Any]:

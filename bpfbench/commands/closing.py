@@ -3,45 +3,82 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
+from bpfbench.commands.text import counted, one_line, shortest
 from bpfbench.context import Context
+from bpfbench.errors import BenchError
 
 FAILED = 1
+SCHEMA = "bpfbench-result/1"
 
 
-def close(context: Context, status: int, out: TextIO) -> int:
-    """Print the closing summary and return the exit status of the whole: a failed arm makes it non-zero.
+def close(context: Context, settled: Collection[str], out: TextIO) -> bool:
+    """Print how the measurements of this call ended, and return whether all is well.
 
-    What is merely *unsupported* on this machine does not.
+    ``settled`` names the tasks that are done or were up to date: nothing is said of what this call did not
+    look at. An arm that *failed* makes the call fail; one that is merely *unsupported* here does not.
     """
-    results = list(shown_results(context))
-    lines = [line for result in results for line in arm_lines(result)]
+    names = [experiment.name for experiment in context.chosen() if f"run_{experiment.name}" in settled]
+    results, problems = shown_results(context, names)
+    out.write("".join(f"{line}\n" for line in arm_table(results)))
+    out.write("".join(f"{problem}\n" for problem in problems))
     report = context.results / "report.html"
-    if lines:
-        out.write("\n".join(lines) + "\n")
-    if report.exists():
-        out.write(f"report: {report}\n")
-    failed = any(result["status"] == "failed" for result in results)
-    return status or (FAILED if failed else 0)
+    if "report" in settled and report.exists():
+        out.write(f"report: {shortest(report, context.cwd)}\n")
+    return not problems and all(result["status"] != "failed" for result in results)
 
 
-def shown_results(context: Context) -> Iterator[dict[str, Any]]:
-    """Yield the results that this call's words point at, in the model's order; unreadable ones are left to the check."""
-    for experiment in context.chosen():
+def shown_results(context: Context, names: Iterable[str]) -> tuple[list[dict[str, Any]], list[BenchError]]:
+    """Return the results of these experiments that this call's words point at, and what cannot be read."""
+    results, problems = [], []
+    for name in names:
         try:
-            yield json.loads((context.results / f"{experiment.name}.json").read_bytes())
-        except (OSError, ValueError):
-            continue
+            result = read_result(context.results / f"{name}.json")
+        except BenchError as error:
+            problems.append(error)
+        else:
+            results += [result] if result else []
+    return results, problems
 
 
-def arm_lines(result: dict[str, Any]) -> Iterator[str]:
-    """Yield one line an arm: how many of its cases hold, and the reasons of those that do not."""
-    for arm in result["arms"]:
+def read_result(path: Path) -> dict[str, Any] | None:
+    """Return the result in a file, None if there is no file. Raises ``BenchError`` when it is no result."""
+    again = f"delete it and run: ./bench run_{path.stem}"
+    try:
+        result = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise BenchError(f"{path}: not a readable result: {error}", hint=again) from None
+    if not isinstance(result, dict) or result.get("schema") != SCHEMA:
+        raise BenchError(f"{path}: not a result in the format {SCHEMA}", hint=again)
+    return result
+
+
+def arm_table(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return one line an arm, aligned, and below it why cases are not ok."""
+    rows = [(result, arm) for result in results for arm in result["arms"]]
+    first = max((len(result["experiment"]) for result, _ in rows), default=0)
+    second = max((len(arm["name"]) for _, arm in rows), default=0)
+    lines = []
+    for result, arm in rows:
         cells = [cell for cell in result["cells"] if cell["arm"] == arm["name"]]
         good = sum(cell["status"] == "ok" for cell in cells)
-        yield f"{result['experiment']:<14} {arm['name']:<16} {good} of {len(cells)} ok"
-        for cell in cells:
-            if cell["status"] != "ok":
-                yield f"{'':<14} {'':<16} {cell['case']}: {cell['status']}: {cell['reason']}"
+        told = f"{good} of {counted(len(cells), 'case')}"
+        lines.append(f"{result['experiment']:<{first}}  {arm['name']:<{second}}  {arm['status']:<11}  {told}")
+        lines += [f"  {reason}" for reason in _reasons(cells)]
+    return lines
+
+
+def _reasons(cells: Collection[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield why cells are not ok: cases with the same reason share a line, for all of them none is named."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        if cell["status"] != "ok":
+            found.setdefault((cell["status"], cell["reason"] or "no reason is known"), []).append(cell["case"])
+    for (status, reason), cases in found.items():
+        which = "all cases" if len(cases) == len(cells) > 1 else ", ".join(cases)
+        yield f"{status}: {which}: {one_line(reason)}"

@@ -1,26 +1,26 @@
-"""How long tasks took before and how much room they used, for plans and ETAs: from the store's own manifests."""
+"""How long a task takes and how much room it needs, as far as this machine's own store can tell."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """``seconds`` and ``bytes`` are None where nothing is known; with ``bound`` it takes at most so long."""
 
-def expected_seconds(step: Any) -> float | None:
-    """Return how long a step took when it was last made here; for a measurement never made, its budget."""
-    meta = _last_meta(step)
-    if meta and isinstance(meta.get("wall"), (int, float)):
-        return float(meta["wall"])
+    seconds: float | None = None
+    bytes: int | None = None
+    bound: bool = False
+
+
+def expected(step: Any) -> Expected:
+    """Return what a step took when it was last made here; for a measurement never made, its budget."""
+    last = step.last_alike()
+    wall = last.meta.get("wall") if last else None
+    room = last.manifest.size if last else None
+    if isinstance(wall, int | float):
+        return Expected(float(wall), room)
     budget = getattr(step, "budget", None)
-    return float(budget()) if budget else None
-
-
-def expected_bytes(step: Any) -> int | None:
-    """Return how much room the step's item took when it was last made here."""
-    item = step.last()
-    return item.manifest.size if item else None
-
-
-def _last_meta(step: Any) -> dict[str, Any] | None:
-    item = step.last()
-    return dict(item.manifest.meta) if item else None
+    return Expected(budget(), room, bound=True) if budget else Expected(None, room)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
-from doit.cmd_base import DoitCmdBase
 from doit.exceptions import InvalidCommand
 from doit.task import Task
 
-from bpfbench.commands.names import nearest
+from bpfbench import system
+from bpfbench.commands.closure import closure
+from bpfbench.commands.reading import ReadingCommand
+from bpfbench.errors import BenchError
 
 _LONGEST = 60
+_DIGEST = re.compile(r"sha256-[0-9A-Za-z+/]{43}=|[0-9a-f]{40,}")
 
 
-class Explain(DoitCmdBase):  # type: ignore[misc]
+class Explain(ReadingCommand):
     """Say why a task would run."""
 
     name = "explain"
@@ -22,30 +27,56 @@ class Explain(DoitCmdBase):  # type: ignore[misc]
     doc_usage = "TASK ..."
 
     def _execute(self, pos_args: list[str]) -> int:
+        self.load()
         if not pos_args:
-            raise InvalidCommand("`explain` wants the name of a task, e.g. `doit explain run_uprobe`")
-        tasks = {task.name: task for task in self.task_list}
+            raise InvalidCommand("`explain` wants the name of a task, e.g. `./bench explain run_uprobe`")
         for name in pos_args:
-            if name not in tasks:
-                raise InvalidCommand(f"no task is called {name!r}{nearest(name, tasks)}")
-            self.outstream.write("\n".join(explain(tasks[name])) + "\n")
+            *needed, task = closure(self.task_list, [name])
+            lines = [*explain(task), *_needed(needed)]
+            self.outstream.write("\n".join(lines) + "\n")
         return 0
 
 
 def explain(task: Task) -> list[str]:
     """Return lines that say where a task stands and what changed."""
-    step = task.meta.get("step") if task.meta else None
-    if step is None:
-        return [f"{task.name}: has no key: it runs when what it provides is missing"]
-    standing = step.standing()
+    if not task.actions:
+        return [f"{task.name}: stands for {', '.join(task.task_dep)}"]
+    make = (task.meta or {}).get("step")
+    if make is None:
+        return list(_of_system(task))
+    try:
+        step = make()
+        standing = step.standing()
+        changed = [] if standing.uptodate else step.changed() or []
+    except BenchError as error:
+        return [f"{task.name}: would run, and fail: {error}"]
     lines = [f"{task.name}: {'up to date' if standing.uptodate else 'would run'}: {standing.why}"]
-    for change in (step.changed() or []) if not standing.uptodate else []:
-        lines.append(f"  {change.path}: {_short(change.before)} → {_short(change.after)}")
+    lines += [f"  {change.path}: {_short(change.before)} → {_short(change.after)}" for change in changed]
+    if not standing.uptodate and not changed and step.last() is None:
+        key = step.key()
+        lines += [f"  {name}: {_short(value)}" for name, value in key.components.items()] if key else []
     return lines
+
+
+def _needed(tasks: list[Task]) -> Iterator[str]:
+    """Yield what there is to say of the tasks that a task is made from, as far as they would run."""
+    for task in tasks:
+        head, *more = explain(task) if task.actions else [""]
+        if "would run" in head or "missing" in head:
+            yield from (f"  {line}" for line in [f"made from {head}", *more])
+
+
+def _of_system(task: Task) -> Iterator[str]:
+    requirements = task.meta["requirements"]
+    lacking = system.missing(requirements)
+    yield f"{task.name}: {'would run: something is missing' if lacking else 'up to date: everything is there'}"
+    for requirement in requirements:
+        yield f"  {requirement.name}: {'missing' if requirement in lacking else 'there'} ({requirement.why})"
 
 
 def _short(value: Any) -> str:
     if value is None:
         return "(absent)"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = _DIGEST.sub(lambda found: found[0][:19] + "…", text)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from bpfbench.commands.text import duration
+from bpfbench.commands.text import duration, one_line, takes_escapes
 from bpfbench.progress import Pulse, running
 
 _TICK = 0.5
@@ -17,13 +19,17 @@ _PLAIN_EVERY = 30.0
 
 
 class Live:
-    """Writes finished lines, and below them (on a terminal) what runs now."""
+    """Writes finished lines, and below them (on a terminal) what runs now.
 
-    def __init__(self, out: TextIO, directory: Path) -> None:
+    A reader that went away (``| head``) ends no measurement: what cannot be written is dropped.
+    """
+
+    def __init__(self, out: TextIO, directory: Path, expected: Mapping[str, float] | None = None) -> None:
         self._out, self._directory = out, directory
-        self.terminal = out.isatty()
+        self._expected = {} if expected is None else expected
+        self.terminal = takes_escapes(out)
         self._lock = threading.Lock()
-        self._drawn = 0
+        self._drawn: list[str] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -40,45 +46,64 @@ class Live:
             self._thread.join()
             self._thread = None
         with self._lock:
-            self._erase()
-            self._out.flush()
+            self._write(self._erasure())
 
     def say(self, text: str) -> None:
-        """Write a finished line."""
+        """Write a finished line (or several), above what is live."""
         with self._lock:
-            self._erase()
-            self._out.write(text + "\n")
-            self._out.flush()
+            drawn = self._drawn
+            self._write(self._erasure() + "".join(f"{line}\n" for line in [*text.splitlines(), *drawn]))
+            self._drawn = drawn
 
     def _redraw(self) -> None:
         last_plain = time.monotonic()
         while not self._stop.wait(_TICK):
-            pulses = running(self._directory)
             if self.terminal:
-                self._draw([line(pulse, time.time()) for pulse in pulses])
+                self.draw()
             elif time.monotonic() - last_plain >= _PLAIN_EVERY:
                 last_plain = time.monotonic()
-                for pulse in pulses:
-                    self.say(line(pulse, time.time()))
+                for text in self._lines():
+                    self.say(text)
 
-    def _draw(self, lines: list[str]) -> None:
-        width = shutil.get_terminal_size().columns
+    def draw(self) -> None:
+        """Draw what runs now, in place of what was drawn before."""
+        columns, rows = shutil.get_terminal_size()
+        # One column and one row stay free: a terminal that wraps or scrolls could not be erased any more.
+        lines = [shortened(text, max(1, columns - 1)) for text in self._lines()][: max(1, rows - 1)]
         with self._lock:
-            self._erase()
-            for text in lines:
-                self._out.write(text[: width - 1] + "\n")
-            self._drawn = len(lines)
+            self._write(self._erasure() + "".join(f"{line}\n" for line in lines))
+            self._drawn = lines
+
+    def _lines(self) -> list[str]:
+        now = time.time()
+        return [line(pulse, now, self._expected.get(pulse.task)) for pulse in running(self._directory)]
+
+    def _erasure(self) -> str:
+        """Return what takes the live lines away. A terminal that was narrowed meanwhile has wrapped them."""
+        drawn, self._drawn = self._drawn, []
+        columns = max(1, shutil.get_terminal_size().columns)
+        rows = sum(max(1, -(-len(text) // columns)) for text in drawn)
+        return f"\x1b[{rows}F\x1b[J" if rows else ""
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._out.write(text)
             self._out.flush()
 
-    def _erase(self) -> None:
-        if self._drawn:
-            self._out.write(f"\x1b[{self._drawn}F\x1b[J")
-            self._drawn = 0
+
+def line(pulse: Pulse, now: float, expected: float | None = None) -> str:
+    """Return one line for a running task: what it does, for how long, and when it should be over.
+
+    A task that cannot tell is taken to last as long as it did before (``expected`` seconds).
+    """
+    text = f"… {pulse.task}  {duration(now - pulse.started)}  {one_line(pulse.note)}"
+    if pulse.eta is not None:
+        left, word = pulse.eta - now, "at most" if pulse.bound else "about"
+    else:
+        left, word = (expected or 0) - (now - pulse.started), "about"
+    return text + f", {word} {duration(left)} left" if left > 0 else text
 
 
-def line(pulse: Pulse, now: float) -> str:
-    """Return one line for a running task: what it does, for how long, and when it should be over."""
-    text = f"… {pulse.task}  {duration(now - pulse.started)}  {pulse.note}"
-    if pulse.eta is not None and pulse.eta > now:
-        text += f", about {duration(pulse.eta - now)} left"
-    return text
+def shortened(text: str, columns: int) -> str:
+    """Return ``text`` cut to that many columns, marked where it was cut."""
+    return text if len(text) <= columns else text[: columns - 1] + "…"

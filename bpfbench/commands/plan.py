@@ -1,32 +1,39 @@
-"""``doit plan [TASK…]``: what would run, why, for how long, with how much disk. Runs nothing, locks nothing."""
+"""``doit plan [TASK…]``: what would run, why, for how long, with how much disk.
+
+Runs nothing and locks nothing.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from doit.cmd_base import DoitCmdBase
 from doit.task import Task
 
-from bpfbench import context
 from bpfbench.commands.closure import closure
-from bpfbench.commands.durations import expected_seconds, expected_bytes
-from bpfbench.commands.text import duration, size
+from bpfbench.commands.durations import Expected, expected
+from bpfbench.commands.reading import ReadingCommand
+from bpfbench.commands.text import counted, duration, one_line, size
+from bpfbench.errors import BenchError
+from bpfbench.steps import WAITS
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One task of a plan. ``seconds`` and ``bytes`` are None where nothing is known yet."""
+    """One task of a plan. ``certain`` is False when it runs only if what it is made from comes out different."""
 
     task: str
     runs: bool
     why: str
-    seconds: float | None
-    bytes: int | None
+    expected: Expected = Expected()
+    certain: bool = True
 
 
-class Plan(DoitCmdBase):  # type: ignore[misc]
+class Plan(ReadingCommand):
     """Show what `doit run` would do."""
 
     name = "plan"
@@ -34,52 +41,89 @@ class Plan(DoitCmdBase):  # type: ignore[misc]
     doc_usage = "[TASK ...]"
 
     def _execute(self) -> int:
+        here = self.load()
         entries = plan(closure(self.task_list, self.sel_tasks))
-        running = [entry for entry in entries if entry.runs]
-        for entry in running:
-            time = "?" if entry.seconds is None else f"about {duration(entry.seconds)}"
-            self.outstream.write(f"{entry.task:<28} {time:<16} {entry.why}\n")
-        self.outstream.write(_total(running, len(entries)))
+        self.outstream.write("".join(f"{line}\n" for line in told(entries, _free(here.layout.store))))
         return 0
 
 
 def plan(tasks: Iterable[Task]) -> list[Entry]:
-    """Return what would happen to each task, dependencies first: one that waits for another that runs, runs too."""
+    """Return what would happen to each task, dependencies first: one that waits for another that runs, may too."""
     entries: list[Entry] = []
-    runs: set[str] = set()
+    runs: dict[str, bool] = {}
     for task in tasks:
-        if not task.actions:
+        before = [name for name in task.task_dep if name in runs]
+        if not task.actions:  # a group stands for its sub-tasks
+            if before:
+                runs[task.name] = any(runs[name] for name in before)
             continue
-        entry = _entry(task, [name for name in task.task_dep if name in runs])
+        entry = _entry(task, before)
         entries.append(entry)
         if entry.runs:
-            runs.add(task.name)
+            runs[task.name] = entry.certain
     return entries
 
 
-def _entry(task: Task, waits_for: list[str]) -> Entry:
-    step = task.meta.get("step") if task.meta else None
-    if step is None:  # a system task: its one uptodate callable says it all
-        uptodate = all(check() for check, _, _ in task.uptodate)
-        return Entry(task.name, not uptodate, "" if uptodate else "is not installed", None, None)
-    standing = step.standing()
-    why = standing.why
-    if waits_for and not standing.uptodate and "waits" in why:
-        why = f"after {', '.join(waits_for)}"
-    elif waits_for and standing.uptodate:
-        why = f"again if {', '.join(waits_for)} comes out different"
-    runs = not standing.uptodate or bool(waits_for)
-    return Entry(task.name, runs, why, expected_seconds(step), expected_bytes(step)) if runs else Entry(task.name, False, why, 0, 0)
-
-
-def _total(running: list[Entry], total: int) -> str:
+def told(entries: list[Entry], free: int) -> list[str]:
+    """Return a plan in lines, for people; ``free`` is the room on the disk in bytes."""
+    running = [entry for entry in entries if entry.runs]
     if not running:
-        return f"nothing to do: all {total} tasks are up to date\n"
-    seconds = sum(entry.seconds or 0 for entry in running)
-    room = sum(entry.bytes or 0 for entry in running)
-    unknown = sum(entry.seconds is None for entry in running)
-    free = shutil.disk_usage(context.current().layout.root).free
-    text = f"{len(running)} of {total} tasks would run, about {duration(seconds)}"
-    if unknown:
-        text += f" and {unknown} of unknown length"
-    return f"{text}; about {size(room)} of disk ({size(free)} free)\n"
+        return [f"nothing to do: {counted(len(entries), 'task')} up to date"]
+    width = max(len(entry.task) for entry in running)
+    times = [_time(entry.expected) for entry in running]
+    column = max(len(time) for time in times)
+    lines = [f"{e.task:<{width}}  {t:<{column}}  {e.why}" for e, t in zip(running, times, strict=True)]
+    return [*lines, _total(running, len(entries), free)]
+
+
+def _entry(task: Task, before: list[str]) -> Entry:
+    make = (task.meta or {}).get("step")
+    if make is None:  # a system task: its one uptodate callable says it all
+        lacking = [] if all(check() for check, _, _ in task.uptodate) else task.meta["requirements"]
+        return Entry(task.name, bool(lacking), f"some of it is missing: {', '.join(r.name for r in lacking)}")
+    try:
+        step = make()
+        return _of_step(task.name, step, step.standing(), before)
+    except BenchError as error:
+        reason = one_line(error.message)
+        why = f"after {', '.join(before)}: {reason}" if before else f"cannot be told: {reason}"
+        return Entry(task.name, True, why)
+
+
+def _of_step(name: str, step: Any, standing: Any, before: list[str]) -> Entry:
+    if standing.uptodate and not before:
+        return Entry(name, False, standing.why)
+    names = ", ".join(before)
+    if standing.uptodate:
+        return Entry(name, True, f"only if {names} comes out different", expected(step), certain=False)
+    why = standing.why
+    if before:
+        why = f"after {names}" if why == WAITS else f"{why}; after {names}"
+    return Entry(name, True, why, expected(step))
+
+
+def _time(expected: Expected) -> str:
+    if expected.seconds is None:
+        return "?"
+    return f"{'at most' if expected.bound else 'about'} {duration(expected.seconds)}"
+
+
+def _total(running: list[Entry], total: int, free: int) -> str:
+    known = [entry.expected for entry in running if entry.expected.seconds is not None]
+    bounded = any(entry.bound for entry in known) or not all(entry.certain for entry in running)
+    room = [entry.expected.bytes for entry in running if entry.expected.bytes is not None]
+    parts = [f"{len(running)} of {counted(total, 'task')} would run"]
+    if known:
+        word = "at most" if bounded else "about"
+        parts.append(f"{word} {duration(sum(entry.seconds or 0 for entry in known))}")
+    if unknown := len(running) - len(known):
+        parts.append(f"{counted(unknown, 'task')} of unknown length")
+    parts.append(f"disk: {f'about {size(sum(room))}' if room else 'unknown'}, {size(free)} free")
+    return "; ".join(parts)
+
+
+def _free(place: Path) -> int:
+    """Return the free bytes of the disk where the store is, or will be."""
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(os.fspath(place)).free

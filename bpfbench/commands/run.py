@@ -7,6 +7,7 @@ arm with its status, and the exit status tells whether anything failed.
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import signal
 import sys
@@ -14,14 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from doit.cmd_run import Run as DoitRun
+from doit.exceptions import InvalidCommand
 
 from bpfbench import context
-from bpfbench.commands.closing import close
 from bpfbench.errors import BenchError
-from bpfbench.process import identity
-from bpfbench.process.leftovers import reap_leftovers
-from bpfbench.store.locks import CheckoutLock
-from bpfbench.store.store import Store
 
 INTERRUPTED = 130
 
@@ -36,31 +33,54 @@ class Run(DoitRun):  # type: ignore[misc]
     def _execute(self, *args: Any, **options: Any) -> int:
         if not context.exists():  # somebody else's task file, run with this environment's doit
             return int(super()._execute(*args, **options))
-        here = context.current()
+        from bpfbench.commands.reading import REFUSED, tolerate_encoding
+
         signal.signal(signal.SIGTERM, _interrupt)
-        identity.drop()
-        command = " ".join(["doit", *sys.argv[1:]])
+        tolerate_encoding()
         try:
-            here.layout.state.mkdir(parents=True, exist_ok=True)
-            with CheckoutLock(here.layout.lock, command):
-                _clean_up(here)
-                status = int(super()._execute(*args, **options))
-                return close(here, status, sys.stdout)
+            return self._locked(context.current(), *args, **options)
         except BenchError as error:
             sys.stderr.write(f"ERROR: {error}\n")
-            return 3
+            return REFUSED
+        except InvalidCommand as error:
+            raise _with_suggestion(error, [task.name for task in self.task_list]) from None
         except KeyboardInterrupt:
-            sys.stderr.write("\ninterrupted: everything finished is kept, a measurement goes on from its last block when run again\n")
+            sys.stderr.write(
+                "\ninterrupted: everything finished is kept, a measurement goes on from its last block when run again\n"
+            )
             return INTERRUPTED
+        finally:
+            _flush()
+
+    def _locked(self, here: context.Context, *args: Any, **options: Any) -> int:
+        from bpfbench.commands.closing import FAILED, close
+        from bpfbench.commands.reporter import BenchReporter
+        from bpfbench.process import identity
+        from bpfbench.store.locks import CheckoutLock
+
+        identity.drop()
+        killed = here.layout.lock.exists()  # only a holder that was killed leaves the file
+        with CheckoutLock(here.layout.lock, " ".join(["doit", *sys.argv[1:]])):
+            _clean_up(here, killed=killed)
+            status = int(super()._execute(*args, **options))
+            if BenchReporter.latest is None:  # another reporter was asked for, perhaps one for programs
+                return status
+            well = close(here, BenchReporter.latest.settled, sys.stdout)
+            return status or (0 if well else FAILED)
 
 
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _clean_up(here: context.Context) -> None:
+def _clean_up(here: context.Context, *, killed: bool) -> None:
     """Remove what a killed run of this checkout left. The checkout's lock is held: nothing here belongs to anyone alive."""
-    reap_leftovers(here.mark)
+    from bpfbench.store.store import Store
+
+    if killed:
+        from bpfbench.process.leftovers import reap_leftovers
+
+        reap_leftovers(here.mark)
     for place in (here.layout.work, here.layout.progress):
         _empty(place)
     Store(here.layout.store).sweep()
@@ -69,3 +89,21 @@ def _clean_up(here: context.Context) -> None:
 def _empty(place: Path) -> None:
     if place.is_dir():
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _with_suggestion(error: InvalidCommand, known: list[str]) -> InvalidCommand:
+    from bpfbench.commands.names import nearest
+
+    if error.not_found is None:
+        return error
+    near = nearest(error.not_found, known)
+    return InvalidCommand(f"no task or command is called {error.not_found!r}{near}\n  → `./bench list` shows all tasks")
+
+
+def _flush() -> None:
+    """Write out what is left to say; a reader that went away (``| head``) is no error at the very end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

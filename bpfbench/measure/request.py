@@ -93,7 +93,7 @@ def run_key(request: Request, codes: CodeDigests, state: Path) -> Key:
                 "cases": {case.name: _case(case) for case in request.chosen_cases},
             },
             "arms": {arm.name: _arm(arm, request.runtime(arm)) for arm in request.chosen_arms},
-            "profile": _profile(profile, request.seconds),
+            "profile": extent(request),
             "outputs": {name: output.hash for name, output in request.outputs.items()},
             "code": codes.of([*MEASURING_CODE, f"drivers/{experiment.driver}.py"]),
             "machine": request.machine.digest,
@@ -121,9 +121,11 @@ def _arm(arm: Arm, runtime: Runtime) -> dict[str, Any]:
     }
 
 
-def _profile(profile: Profile, budget: float) -> dict[str, Any]:
+def extent(request: Request) -> dict[str, Any]:
+    """Return how much the request measures, as it stands in the key."""
+    profile = request.profile
     return {
         "name": profile.name, "least_blocks": profile.least_blocks, "most_blocks": profile.most_blocks,
-        "warmup_blocks": profile.warmup_blocks, "half_width": profile.half_width, "budget": budget,
+        "warmup_blocks": profile.warmup_blocks, "half_width": profile.half_width, "budget": request.seconds,
         "sample_time": profile.sample_time,
     }

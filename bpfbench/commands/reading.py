@@ -1,0 +1,43 @@
+"""What our commands that only read have in common: errors without tracebacks, pipes that may be cut off."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any
+
+from doit.cmd_base import DoitCmdBase
+
+from bpfbench import context
+from bpfbench.errors import BenchError
+
+REFUSED = 3
+
+
+class ReadingCommand(DoitCmdBase):  # type: ignore[misc]
+    """A command that looks at specs, store and results, and changes nothing."""
+
+    def execute(self, params: Any, args: list[str]) -> int:
+        """Run the command; a ``BenchError`` is an error of the user's or the machine's, never a traceback."""
+        # `doit plan | head` ends like any other program of the system.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        tolerate_encoding()
+        try:
+            return int(super().execute(params, args))
+        except BenchError as error:
+            sys.stderr.write(f"ERROR: {error}\n")
+            return REFUSED
+
+    def load(self) -> context.Context:
+        """Return what this call is about; a task file that is not ours has nothing to show."""
+        if not context.exists():
+            raise BenchError(f"`{self.name}` works in a checkout of bpfbench only", hint="cd there, or use its ./bench")
+        return context.current()
+
+
+def tolerate_encoding() -> None:
+    """Let a terminal that cannot show a letter show another one instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
