@@ -1,0 +1,128 @@
+#include "kernel.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static char log_text[1 << 16];
+static int map_fds[2] = { -1, -1 };
+
+static int bpf(enum bpf_cmd command, union bpf_attr *attributes)
+{
+	return (int)syscall(SYS_bpf, command, attributes, sizeof(*attributes));
+}
+
+static int open_maps(void)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		union bpf_attr attributes = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = MACHINE_VALUE,
+					      .max_entries = i ? 1 : MACHINE_ENTRIES };
+
+		if (map_fds[i] < 0)
+			map_fds[i] = bpf(BPF_MAP_CREATE, &attributes);
+		if (map_fds[i] < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+const char *kernel_missing(void)
+{
+	return open_maps() ? "the kernel does not let this user make BPF maps" : NULL;
+}
+
+/* Copies the program with the maps' numbers replaced by their descriptors. */
+static void refer_to_maps(struct bpf_insn *to, const struct bpf_insn *from, uint32_t count)
+{
+	memcpy(to, from, count * sizeof(*from));
+	for (uint32_t i = 0; i < count; i++)
+		if (to[i].code == (BPF_LD | BPF_IMM | BPF_DW) &&
+		    (to[i].src_reg == BPF_PSEUDO_MAP_FD || to[i].src_reg == BPF_PSEUDO_MAP_VALUE))
+			to[i].imm = map_fds[to[i].imm & 1];
+}
+
+static int load(enum bpf_prog_type type, const struct bpf_insn *insns, uint32_t count, char *error, size_t size)
+{
+	static struct bpf_insn copy[MACHINE_MOST];
+	union bpf_attr attributes = { .prog_type = type, .insn_cnt = count, .insns = (uint64_t)copy, .license = (uint64_t)"GPL" };
+	int fd, code;
+
+	if (count > MACHINE_MOST || open_maps()) {
+		snprintf(error, size, "%s", count > MACHINE_MOST ? "too long" : kernel_missing());
+		return -EINVAL;
+	}
+	refer_to_maps(copy, insns, count);
+	fd = bpf(BPF_PROG_LOAD, &attributes);
+	if (fd >= 0)
+		return fd;
+	attributes.log_level = 1; /* costs time: only for programs that are refused */
+	attributes.log_buf = (uint64_t)log_text;
+	attributes.log_size = sizeof(log_text);
+	*log_text = '\0';
+	fd = bpf(BPF_PROG_LOAD, &attributes);
+	code = errno;
+	if (fd >= 0)
+		return fd;
+	snprintf(error, size, "%s: %s", strerror(code), log_text + (strlen(log_text) > 1500 ? strlen(log_text) - 1500 : 0));
+	return -code;
+}
+
+static int copy_value(enum bpf_cmd command, int fd, uint32_t index, void *value)
+{
+	union bpf_attr attributes = { .map_fd = (uint32_t)fd, .key = (uint64_t)&index, .value = (uint64_t)value };
+
+	return bpf(command, &attributes) ? -errno : 0;
+}
+
+static int copy_memory(enum bpf_cmd command, struct image *image)
+{
+	int result = copy_value(command, map_fds[1], 0, image->data);
+
+	for (uint32_t i = 0; i < MACHINE_ENTRIES && !result; i++)
+		result = copy_value(command, map_fds[0], i, image->values[i]);
+	return result;
+}
+
+int kernel_run(const struct bpf_insn *insns, uint32_t count, struct image *image, char *error, size_t size)
+{
+	uint64_t context[8] = { 0 };
+	union bpf_attr attributes = { 0 };
+	int fd = load(BPF_PROG_TYPE_RAW_TRACEPOINT, insns, count, error, size), result;
+
+	if (fd < 0)
+		return fd;
+	attributes.test.prog_fd = (uint32_t)fd;
+	attributes.test.ctx_in = (uint64_t)context;
+	attributes.test.ctx_size_in = sizeof(context);
+	result = copy_memory(BPF_MAP_UPDATE_ELEM, image);
+	if (!result && bpf(BPF_PROG_TEST_RUN, &attributes))
+		result = -errno;
+	if (!result)
+		result = copy_memory(BPF_MAP_LOOKUP_ELEM, image);
+	if (result)
+		snprintf(error, size, "test run: %s", strerror(-result));
+	image->r0 = attributes.test.retval;
+	close(fd);
+	return result;
+}
+
+double kernel_time(const struct bpf_insn *insns, uint32_t count, uint32_t times, char *error, size_t size)
+{
+	static char packet[64];
+	union bpf_attr attributes = { 0 };
+	int fd = load(BPF_PROG_TYPE_SOCKET_FILTER, insns, count, error, size), result;
+
+	if (fd < 0)
+		return -1;
+	attributes.test.prog_fd = (uint32_t)fd;
+	attributes.test.data_in = (uint64_t)packet;
+	attributes.test.data_size_in = sizeof(packet);
+	attributes.test.repeat = times;
+	result = bpf(BPF_PROG_TEST_RUN, &attributes);
+	if (result)
+		snprintf(error, size, "test run: %s", strerror(errno));
+	close(fd);
+	return result ? -1 : (double)attributes.test.duration;
+}

@@ -1,0 +1,50 @@
+/*
+ * Runs one program on every engine and on the kernel, each with the same memory, and tells what came out. A program may use two
+ * array maps, number 0 of MACHINE_ENTRIES values and number 1 of one; the helpers are those of machine.c. Shared by the tests
+ * and the fuzzer.
+ */
+#ifndef MACHINE_H
+#define MACHINE_H
+
+#include "../engine.h"
+
+#include <stdbool.h>
+
+#define MACHINE_VALUE 512  /* bytes of a value */
+#define MACHINE_ENTRIES 4
+#define MACHINE_MOST 4096 /* instructions of a program */
+
+enum machine_kind {
+	MACHINE_INTERPRETER,
+	MACHINE_JIT,
+	MACHINE_JIT_PLAIN, /* without BMI2, inlining and near calls */
+	MACHINE_LLVM,
+	MACHINE_KERNEL,
+	MACHINE_KINDS,
+};
+
+/* Content of the maps, and the result. */
+struct image {
+	uint64_t r0; /* 32 bits of it on the kernel */
+	uint8_t values[MACHINE_ENTRIES][MACHINE_VALUE]; /* map 0 */
+	uint8_t data[MACHINE_VALUE];			/* map 1 */
+};
+
+/*
+ * Runs the program on *image and changes it. Loads with BPF_PSEUDO_MAP_FD and _MAP_VALUE (map 1 only) have the
+ * map's number as imm. r1 is of no use: contexts differ.
+ * Returns 0, or a negative errno with a text: the program was refused, or the machine is not there.
+ */
+int machine_run(enum machine_kind kind, const struct bpf_insn *insns, uint32_t count, struct image *image, char *error,
+		size_t size);
+
+const char *machine_name(enum machine_kind kind);
+
+/* NULL if programs can be run on it, else why not. */
+const char *machine_missing(enum machine_kind kind);
+
+/* Nanoseconds per run of a program that needs no memory, by running it that often; negative: refused. */
+double machine_time(enum machine_kind kind, const struct bpf_insn *insns, uint32_t count, uint32_t times, char *error,
+		    size_t size);
+
+#endif
