@@ -1,0 +1,299 @@
+#include "hook/internal.h"
+#include "hook/arena.h"
+#include "hook/relocate.h"
+#include "hook/scan.h"
+#include "hook/signals.h"
+#include "hook/text.h"
+#include "hook/thread.h"
+#include "hook/twice.h"
+#include "common/common.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define JUMP_SIZE 5
+#define STUB_SIZE 64
+
+struct eb_hook {
+	struct eb_site *site;
+	struct eb_call entry, ret;
+	struct eb_hook *next; /* on the same site, in the order they came */
+};
+
+/* What C knows of a site's hooks. */
+struct place {
+	struct eb_site site;
+	struct eb_hook *hooks;
+	struct place *next;
+};
+
+static struct eb_call none[1];
+static struct place *places;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+int eb_refuse(char *error, size_t size, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	if (error && size)
+		vsnprintf(error, size, format, arguments);
+	va_end(arguments);
+	return -1;
+}
+
+void eb_skip(struct eb_regs *regs, uint64_t result)
+{
+	regs->ax = result;
+	regs->ip = (unsigned long)eb_skipped;
+}
+
+/* The stub: room for the registers, rax among them, the site in rax; then to its path. And before the body, the way back. */
+static int write_stub(struct place *place, const struct eb_moved *moved, unsigned room)
+{
+	struct eb_site *site = &place->site;
+	unsigned char code[STUB_SIZE + 8 + EB_MOVED_SIZE];
+	uint64_t address = (uint64_t)site;
+	int32_t down = -(int32_t)room, up = (int32_t)room;
+
+	for (unsigned i = 0; i < sizeof(code); i++)
+		code[i] = 0xcc;
+	eb_copy(code, (const char[]){ 0x48, 0x8d, (char)0xa4, 0x24 }, 4); /* lea down(%rsp), %rsp */
+	eb_copy(code + 4, &down, 4);
+	eb_copy(code + 8, (const char[]){ 0x48, (char)0x89, 0x44, 0x24, REGS_AX, 0x48, (char)0xb8 }, 7);
+	eb_copy(code + 15, &address, 8); /* mov %rax, REGS_AX(%rsp); mov $site, %rax */
+	eb_copy(code + 23, (const char[]){ (char)0xff, 0x60, SITE_PATH }, 3); /* jmp *SITE_PATH(%rax) */
+	eb_copy(code + STUB_SIZE, (const char[]){ 0x48, (char)0x8d, (char)0xa4, 0x24 }, 4); /* lea up(%rsp), %rsp */
+	eb_copy(code + STUB_SIZE + 4, &up, 4);
+	eb_copy(code + STUB_SIZE + 8, moved->code, moved->size);
+	return eb_text_write(site->patch.stub, code, STUB_SIZE + 8 + moved->size);
+}
+
+static void fill_patch(struct eb_patch *patch, const struct eb_moved *moved)
+{
+	int32_t distance = (int32_t)(patch->stub - (patch->at + JUMP_SIZE));
+
+	patch->size = JUMP_SIZE;
+	patch->displaced = (unsigned char)(moved->displaced > JUMP_SIZE ? moved->displaced : JUMP_SIZE);
+	patch->starts = (unsigned char)moved->count;
+	eb_copy(patch->from, moved->from, sizeof(patch->from));
+	eb_copy(patch->to, moved->to, sizeof(patch->to));
+	eb_copy(patch->original, patch->at, sizeof(patch->original));
+	patch->jump[0] = 0xe9;
+	eb_copy(patch->jump + 1, &distance, 4);
+}
+
+/* The first byte after `end` that may be more than padding: where the next function starts, or 16 bytes on. */
+static const unsigned char *padding_limit(const struct eb_module *module, const unsigned char *end)
+{
+	struct eb_extent other;
+	const unsigned char *limit = end;
+
+	while (limit < end + 16 && limit < module->text.end && !eb_function_around(module, limit, &other))
+		limit++;
+	return limit;
+}
+
+static int choose(struct place *place, struct eb_moved *moved, char *error, size_t size)
+{
+	unsigned char *at = place->site.patch.at;
+	struct eb_module module;
+	struct eb_extent function;
+	struct eb_scan scan;
+
+	if (!eb_module_of(at, &module))
+		return eb_refuse(error, size, "%p is in the code of no loaded object", (void *)at);
+	if (!eb_function_around(&module, at, &function))
+		return eb_refuse(error, size, "neither unwind tables nor symbols tell where the function at %p ends",
+				 (void *)at);
+	if (eb_text_overlapping(at, JUMP_SIZE, NULL))
+		return eb_refuse(error, size, "another hook's jump is in the way");
+	if (eb_move_choose(moved, at, JUMP_SIZE, function.end, padding_limit(&module, function.end), error, size))
+		return -1;
+	eb_scan_function(&module, &function, at, at + JUMP_SIZE, &scan);
+	if (scan.into)
+		return eb_refuse(error, size, "the function jumps into its first %u bytes", JUMP_SIZE);
+	if (scan.pops)
+		place->site.no_return = "it takes its arguments from the stack";
+	place->site.path = (void *)(at == function.start ? eb_entry_path : eb_probe_path);
+	return 0;
+}
+
+static const char *why_no_return(const struct eb_site *site)
+{
+	if (site->path != (void *)eb_entry_path)
+		return "not the address of a function";
+	return site->no_return ? site->no_return : eb_twice(site->address);
+}
+
+static struct place *make(void *address, char *error, size_t size)
+{
+	struct place *place = calloc(1, sizeof(*place));
+	struct eb_patch *patch = &place->site.patch;
+	struct eb_moved moved;
+	unsigned room;
+
+	if (!place) {
+		eb_refuse(error, size, "out of memory");
+		return NULL;
+	}
+	place->site.address = patch->at = address;
+	place->site.entry = place->site.ret = none;
+	if (choose(place, &moved, error, size))
+		goto refused;
+	room = REGS_SIZE + (place->site.path == (void *)eb_entry_path ? 0 : RED_ZONE);
+	patch->stub = eb_arena_take(address, STUB_SIZE + 8 + EB_MOVED_SIZE);
+	if (!patch->stub) {
+		eb_refuse(error, size, "there is no free memory within reach of a jump");
+		goto refused;
+	}
+	place->site.resume = patch->stub + STUB_SIZE;
+	place->site.body = patch->body = patch->stub + STUB_SIZE + 8;
+	if (eb_move_write(&moved, patch->body, JUMP_SIZE, error, size))
+		goto refused;
+	fill_patch(patch, &moved);
+	if (write_stub(place, &moved, room)) {
+		eb_refuse(error, size, "/proc/self/mem cannot be written");
+		goto refused;
+	}
+	eb_text_add(patch);
+	place->next = places;
+	places = place;
+	return place;
+refused:
+	free(place);
+	return NULL;
+}
+
+static struct place *find(void *address)
+{
+	for (struct place *place = places; place; place = place->next)
+		if (place->site.address == address && (place->site.patch.on || eb_equal(place->site.patch.original, address, 5)))
+			return place;
+	return NULL;
+}
+
+/* The handlers of all hooks of the site, as the paths want them. */
+static struct eb_call *list(const struct place *place, int ret)
+{
+	size_t n = 0;
+	struct eb_call *calls;
+
+	for (struct eb_hook *hook = place->hooks; hook; hook = hook->next)
+		n += ret ? !!hook->ret.handler : !!hook->entry.handler;
+	if (!n)
+		return none;
+	calls = calloc(n + 1, sizeof(*calls));
+	n = 0;
+	for (struct eb_hook *hook = place->hooks; calls && hook; hook = hook->next)
+		if (ret ? !!hook->ret.handler : !!hook->entry.handler)
+			calls[n++] = ret ? hook->ret : hook->entry;
+	return calls;
+}
+
+/* Publishes the lists of the hooks as they are. 0 quiescent, 1 busy, -1 out of memory and nothing changed. */
+static int publish(struct place *place, int wait)
+{
+	struct eb_call *entry = list(place, 0), *ret = list(place, 1);
+	struct eb_call *old_entry = place->site.entry, *old_ret = place->site.ret;
+	int busy;
+
+	if (!entry || !ret)
+		return -1;
+	eb_store(&place->site.entry, entry);
+	eb_store(&place->site.ret, ret);
+	if (!wait && old_entry == none && old_ret == none)
+		return 0;
+	busy = eb_quiesce();
+	if (!busy && old_entry != none)
+		free(old_entry);
+	if (!busy && old_ret != none)
+		free(old_ret);
+	return busy;
+}
+
+static struct eb_hook **end_of(struct place *place)
+{
+	struct eb_hook **end = &place->hooks;
+
+	while (*end)
+		end = &(*end)->next;
+	return end;
+}
+
+static struct eb_hook *attach(struct eb_hook *hook, void *address, char *error, size_t size)
+{
+	struct place *place = find(address);
+	struct eb_hook **end;
+	const char *why;
+
+	if (eb_signals_prepare(error, size) || (!place && !(place = make(address, error, size))))
+		return NULL;
+	why = hook->ret.handler ? why_no_return(&place->site) : NULL;
+	if (why) {
+		eb_refuse(error, size, "its return cannot be hooked: %s", why);
+		return NULL;
+	}
+	hook->site = &place->site;
+	end = end_of(place);
+	*end = hook;
+	if (publish(place, 0) < 0 || (!place->site.patch.on && eb_text_switch(&place->site.patch, 1, error, size))) {
+		*end = NULL;
+		publish(place, 1);
+		return NULL;
+	}
+	return hook;
+}
+
+struct eb_hook *eb_hook_function(void *address, eb_handler *entry, eb_handler *ret, void *user, char *error, size_t size)
+{
+	struct eb_hook *hook, *made = NULL;
+
+	if (!entry && !ret) {
+		eb_refuse(error, size, "there is no handler");
+		return NULL;
+	}
+	eb_hook_suspend();
+	hook = calloc(1, sizeof(*hook));
+	if (hook) {
+		hook->entry = (struct eb_call){ entry, user };
+		hook->ret = (struct eb_call){ ret, user };
+		pthread_mutex_lock(&lock);
+		made = attach(hook, address, error, size);
+		pthread_mutex_unlock(&lock);
+	}
+	if (!made)
+		free(hook);
+	eb_hook_resume();
+	return made;
+}
+
+static int detach(struct eb_hook *hook)
+{
+	struct place *place = (struct place *)hook->site;
+	struct eb_hook **link = &place->hooks;
+	char error[128];
+
+	while (*link != hook)
+		link = &(*link)->next;
+	*link = hook->next;
+	/* when the text cannot be restored, hits go on but find no handlers */
+	if (!place->hooks)
+		eb_text_switch(&place->site.patch, 0, error, sizeof(error));
+	return publish(place, 1) != 0;
+}
+
+int eb_unhook(struct eb_hook *hook)
+{
+	int busy;
+
+	eb_hook_suspend();
+	pthread_mutex_lock(&lock);
+	busy = detach(hook);
+	pthread_mutex_unlock(&lock);
+	free(hook);
+	eb_hook_resume();
+	return busy;
+}

@@ -1,0 +1,22 @@
+/* Writing to text that other threads may be executing. */
+#pragma once
+
+#include "hook/internal.h"
+
+/*
+ * Writes to memory that is mapped readable and executable, and stays so: no page is ever writable and executable, or
+ * not executable for a moment. 0 or −errno.
+ */
+int eb_text_write(void *at, const void *bytes, size_t size);
+
+/* Makes the patch known, for ever: from now on eb_text_elsewhere finds it. */
+void eb_text_add(struct eb_patch *patch);
+
+/* The known patch that covers some of the bytes, other than `but`. */
+struct eb_patch *eb_text_overlapping(const unsigned char *at, size_t size, const struct eb_patch *but);
+
+/* Puts the patch's jump into the text, or the original bytes back. 0 or -1 with the reason, and nothing changed. */
+int eb_text_switch(struct eb_patch *patch, int on, char *error, size_t size);
+
+/* Where a thread goes on that has run into a breakpoint at `at`; NULL if it is none of ours. Any context. */
+unsigned char *eb_text_elsewhere(unsigned char *at);
