@@ -1,6 +1,7 @@
 """The task file: hands the model to the creators in tasks/. All logic lives in bpfbench/."""
 
 import os
+import signal
 from pathlib import Path
 
 from doit.exceptions import InvalidDodoFile
@@ -24,6 +25,9 @@ DOIT_CONFIG = {
     "reporter": "bench",
     "verbosity": 0,
 }
+
+# `doit list | head` ends like any other program of the system; `run` takes this back.
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 try:
     context.create(Path(__file__).parent, command_line_words(), Path(os.environ.get("BENCH_CWD", os.curdir)))

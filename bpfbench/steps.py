@@ -152,7 +152,7 @@ class Step:
             return {"wall": round(time.monotonic() - begun, 3), **meta}
 
         def waiting(seconds: float) -> None:
-            progress(f"waiting for a measurement on this machine to end ({seconds:.0f} s)")
+            progress("waiting until nobody measures on this machine")
 
         def make_sharing(tree: Path) -> Mapping[str, Any]:
             with MachineLock().shared(on_wait=waiting):

@@ -42,25 +42,40 @@ def action(name: str, work: Callable[[Progress], object]) -> Callable[[], TaskFa
     return act
 
 
+class StepOf:
+    """Makes a task's step when it is looked at, and says in `doit info` what it is."""
+
+    def __init__(self, name: str, make: Callable[[], Step | MeasureStep]) -> None:
+        self._name, self._make = name, make
+
+    def __call__(self) -> Step | MeasureStep:
+        """Return the step, made anew: it holds no state."""
+        return self._make()
+
+    def __repr__(self) -> str:
+        return f"`./bench explain {self._name}`"
+
+    def uptodate(self) -> bool:
+        """Whether the item of the present key is realised, intact and shown."""
+        try:
+            return self._make().standing().uptodate
+        except BenchError:
+            return False  # the action meets the same error, and fails this task alone with it
+
+
 def task_of(
     name: str, doc: str, step: Callable[[], Step | MeasureStep], after: Iterable[str] = (), **more: Any
 ) -> dict[str, Any]:
     """Return the doit task of a step; ``after`` names the tasks that make what it is made from."""
-
-    def uptodate() -> bool:
-        try:
-            return step().standing().uptodate
-        except BenchError:
-            return False  # the action meets the same error, and fails this task alone with it
-
+    made = StepOf(name, step)
     return {
         "basename": name,
         "doc": doc,
         "targets": [str(context.current().layout.pointers / f"{name}.json")],
-        "uptodate": [uptodate],
+        "uptodate": [made.uptodate],
         "task_dep": list(after),
-        "actions": [action(name, lambda progress: step().run(progress))],
-        "meta": {"step": step},
+        "actions": [action(name, lambda progress: made().run(progress))],
+        "meta": {"step": made},
         **more,
     }
 
@@ -68,10 +83,11 @@ def task_of(
 def clean_view(step: Callable[[], Step]) -> Callable[[bool], None]:
     """Return what `doit clean` does for a step whose item is shown: the view goes, the store keeps the item."""
 
-    def clean(dryrun: bool) -> None:
+    def remove_what_is_shown(dryrun: bool) -> None:
         for path in step().shown_files():
-            print(f"{'would remove' if dryrun else 'removing'} {os.path.relpath(path)}")
+            print(f"{'would remove' if dryrun else 'removing'} {os.path.relpath(path, context.current().cwd)}")
         if not dryrun:
             step().forget_view()
 
-    return clean
+    remove_what_is_shown.__qualname__ = "that removes what is shown"  # doit says it
+    return remove_what_is_shown

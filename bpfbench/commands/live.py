@@ -94,14 +94,15 @@ class Live:
 def line(pulse: Pulse, now: float, expected: float | None = None) -> str:
     """Return one line for a running task: what it does, for how long, and when it should be over.
 
-    A task that cannot tell is taken to last as long as it did before (``expected`` seconds).
+    A task is taken to last as long as it did before (``expected`` seconds), if it did; else what it says itself counts.
     """
-    text = f"… {pulse.task}  {duration(now - pulse.started)}  {one_line(pulse.note)}"
-    if pulse.eta is not None:
-        left, word = pulse.eta - now, "at most" if pulse.bound else "about"
-    else:
-        left, word = (expected or 0) - (now - pulse.started), "about"
-    return text + f", {word} {duration(left)} left" if left > 0 else text
+    spent = now - pulse.started
+    text = f"… {pulse.task}  {duration(spent)}  {one_line(pulse.note)}"
+    if expected is not None and expected > spent:
+        return f"{text}, about {duration(expected - spent)} left"
+    if pulse.eta is not None and pulse.eta > now:
+        return f"{text}, {'at most' if pulse.bound else 'about'} {duration(pulse.eta - now)} left"
+    return text
 
 
 def shortened(text: str, columns: int) -> str:

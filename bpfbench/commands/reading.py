@@ -1,8 +1,7 @@
-"""What our commands that only read have in common: errors without tracebacks, pipes that may be cut off."""
+"""What our commands that only read have in common: errors without tracebacks, and terminals of any kind."""
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import Any
 
@@ -19,8 +18,6 @@ class ReadingCommand(DoitCmdBase):  # type: ignore[misc]
 
     def execute(self, params: Any, args: list[str]) -> int:
         """Run the command; a ``BenchError`` is an error of the user's or the machine's, never a traceback."""
-        # `doit plan | head` ends like any other program of the system.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         tolerate_encoding()
         try:
             return int(super().execute(params, args))

@@ -36,6 +36,7 @@ class Run(DoitRun):  # type: ignore[misc]
         from bpfbench.commands.reading import REFUSED, tolerate_encoding
 
         signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a reader that goes away ends no measurement
         tolerate_encoding()
         try:
             return self._locked(context.current(), *args, **options)

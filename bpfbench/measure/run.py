@@ -78,7 +78,7 @@ def _sample(request: Request, key: Key, layout: Layout, mark: str, folder: Path,
     """Take all samples into the journal in ``folder``, going on from an earlier, interrupted run of this boot."""
     identity = {"run_key": key.id, "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip()}
     lock = MachineLock()
-    with lock.exclusive(on_wait=lambda waited: progress(f"waiting for builds on this machine to end ({waited:.0f} s)")):
+    with lock.exclusive(on_wait=lambda waited: progress("waiting until nobody else builds or measures on this machine")):
         records = _earlier(folder, identity)
         quiet = _wait_until_quiet(progress, accept=request.accept_noise)
         work = layout.work / f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -109,20 +109,37 @@ def _loop(request: Request, bench: Bench, journal: Journal, records: list[dict[s
 
 
 def _reporter(design: Design, progress: Progress) -> Callable[[Pace], None]:
-    """Return what turns the loop's pace into one line and an ETA: the budget bounds it from above."""
-    begun = time.time()
+    """Return what turns the loop's pace into one line and the time at which it is over at the latest."""
+    begun: list[tuple[float, float]] = []
 
     def report(pace: Pace) -> None:
+        now = time.time()
         width = "" if pace.widest is None else f", widest interval ±{100 * pace.widest:.1f} %"
         name = "warm-up" if pace.block <= 0 else f"block {pace.block} (of {design.least_blocks}–{design.most_blocks})"
-        per_block = (time.time() - begun) / max(1e-9, pace.block + pace.done / pace.total) if pace.block > 0 else None
-        eta = None
-        if per_block:
-            at_least = per_block * (design.least_blocks + 1)
-            eta = begun + max(at_least, time.time() - begun)
-        progress(f"{name}, sample {pace.done + 1} of {pace.total}{width}", done=pace.block, total=design.least_blocks, eta=eta)
+        if pace.block > 0 and not begun:
+            begun.append((now, finished(pace)))
+        a_block = (now - begun[0][0]) / (finished(pace) - begun[0][1]) if begun and finished(pace) > begun[0][1] else None
+        note = f"{name}, sample {pace.done + 1} of {pace.total}{width}"
+        progress(note, done=pace.block, total=design.least_blocks, eta=now + longest(design, pace, a_block), bound=True)
 
     return report
+
+
+def finished(pace: Pace) -> float:
+    """Return how many counted blocks are done, the present one in part."""
+    return max(0.0, pace.block - 1 + pace.done / max(1, pace.total))
+
+
+def longest(design: Design, pace: Pace, a_block: float | None) -> float:
+    """Return the seconds that a run still takes at most, when a block takes ``a_block`` seconds (None: not known).
+
+    The budget bounds it, but the least blocks are taken in any case, and more than the most never are.
+    """
+    budget = max(0.0, design.budget - pace.sampled)
+    if a_block is None:
+        return budget
+    least, most = ((blocks - finished(pace)) * a_block for blocks in (design.least_blocks, design.most_blocks))
+    return max(0.0, least, min(budget, most))
 
 
 def _begin(identity: Mapping[str, Any], request: Request, layout: Layout, quiet: Mapping[str, Any]) -> dict[str, Any]:
