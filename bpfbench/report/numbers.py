@@ -10,6 +10,9 @@ THIN = "\u202f"
 
 MINUS = "\u2212"
 
+MOST = 5
+"""Significant digits of a value at most."""
+
 _SYMBOLS = {"us": "µs", "1": ""}
 _TIME = (("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1.0))
 
@@ -59,8 +62,9 @@ def error_of(value: float, interval: Sequence[float]) -> float:
 
 def plus_minus(value: float, interval: Sequence[float], *, thousands: str = THIN) -> str:
     """Return ``858 ± 12``: estimate and larger half of the interval, to the digits that count."""
-    error = error_of(value, interval)
-    decimals = decimals_for(error) if error > 0 else decimals_of(value)
+    error, decimals = error_of(value, interval), decimals_in(value, interval)
+    # An error that the digits no longer show is stated as one of the last digit: too large rather than none.
+    error = max(error, 10.0**-decimals) if error > 0 else error
     return f"{fixed(value, decimals, thousands=thousands)} ± {fixed(error, decimals, thousands=thousands)}"
 
 
@@ -72,9 +76,15 @@ def span(value: float, interval: Sequence[float], *, thousands: str = THIN) -> s
 
 
 def decimals_in(value: float, interval: Sequence[float]) -> int:
-    """Return the decimals in which an estimate with this interval is written."""
+    """Return the decimals in which an estimate with this interval is written.
+
+    At most ``MOST`` significant digits: an interval tells how well a value repeats, and no clock or calibration of ours is
+    good to more, however well it repeats.
+    """
     error = error_of(value, interval)
-    return decimals_for(error) if error > 0 else decimals_of(value)
+    if error <= 0:
+        return decimals_of(value)
+    return min(decimals_for(error), decimals_of(value, MOST)) if value else decimals_for(error)
 
 
 def significant(value: float, digits: int = 3, *, thousands: str = THIN) -> str:

@@ -34,7 +34,7 @@ def test_plus_minus(value, interval, text):
     assert numbers.plus_minus(value, interval) == text
 
 
-@given(value=POSITIVE, below=st.floats(1e-4, 0.9), above=st.floats(1e-4, 0.9))
+@given(value=POSITIVE, below=st.floats(2e-3, 0.9), above=st.floats(2e-3, 0.9))
 def test_plus_minus_says_what_it_was_given(value, below, above):
     low, high = value * (1 - below), value * (1 + above)
     text = numbers.plus_minus(value, (low, high), thousands="").replace(MINUS, "-")
@@ -43,6 +43,11 @@ def test_plus_minus_says_what_it_was_given(value, below, above):
     assert error == pytest.approx(true_error, rel=0.15)
     assert abs(shown - value) <= 0.15 * true_error
     assert len(re.sub(r"^0*", "", text.split(" ± ")[1].replace(".", "").lstrip("0")).rstrip("0")) <= 2
+
+
+def test_no_more_than_five_digits_however_well_a_value_repeats():
+    assert numbers.plus_minus(1.353335, (1.353333, 1.353361)) == "1.3533 ± 0.0001"
+    assert numbers.span(1.353335, (1.353333, 1.353361)) == "1.3533–1.3534"
 
 
 @given(value=st.floats(-1e15, 1e15), decimals=st.integers(-3, 9))
