@@ -9,7 +9,7 @@
 EB_HELPER(eb_map_lookup_elem)
 {
 	EB_UNUSED;
-	return (uint64_t)KIND->lookup(MAP, (const void *)r2);
+	return (uint64_t)(KIND->lookup ? KIND->lookup(MAP, (const void *)r2) : NULL);
 }
 
 EB_HELPER(eb_map_update_elem)
@@ -56,7 +56,7 @@ EB_HELPER(eb_for_each_map_elem)
 	long error;
 
 	EB_UNUSED;
-	if (r4 || !KIND->next || MAP->key_size > sizeof(keys[0]))
+	if (r4 || !KIND->next || !KIND->lookup || MAP->key_size > sizeof(keys[0]))
 		return (uint64_t)-EINVAL;
 	/* the key after next is found before the callback may delete this one */
 	error = KIND->next(MAP, NULL, keys[0]);

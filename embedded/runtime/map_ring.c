@@ -203,9 +203,9 @@ uint32_t eb_output_announce(void)
 	return word;
 }
 
-void eb_output_sleep(uint32_t word, int milliseconds)
+int eb_output_sleep(uint32_t word, int milliseconds)
 {
-	eb_futex_wait(&eb_view.segment->output, word, milliseconds);
+	return eb_futex_wait(&eb_view.segment->output, word, milliseconds);
 }
 
 void eb_output_wake_now(void)

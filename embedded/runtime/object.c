@@ -101,17 +101,31 @@ static void prepare(struct eb_object *object, const char *name, uint64_t offset,
 		strncpy(object->name, name, EB_NAME - 1);
 }
 
+/* A slot and a gap; agents that have not yet looked away from what has died are asked to when there is none. */
+static struct eb_object *find_room(uint64_t size, uint64_t *offset)
+{
+	struct eb_object *object = NULL;
+
+	for (int again = 0; again < 2; again++) {
+		reclaim();
+		object = free_slot();
+		*offset = size ? find_gap(size) : 0;
+		if (object && (!size || *offset))
+			return object;
+		eb_doorbell_wait(eb_doorbell_ring(), 500);
+	}
+	return NULL;
+}
+
 struct eb_object *eb_object_make(const char *name, uint64_t size, int *error)
 {
 	struct eb_object *object;
 	uint64_t offset;
 
-	reclaim();
 	size = eb_round(size, EB_PAGE);
-	object = free_slot();
-	offset = size ? find_gap(size) : 0;
-	if (!object || (size && !offset)) {
-		*error = object ? -ENOMEM : -ENFILE;
+	object = find_room(size, &offset);
+	if (!object) {
+		*error = -ENOMEM;
 		return NULL;
 	}
 	/* what a maker that was killed may have left there */
@@ -152,6 +166,14 @@ static void drop_what_it_holds(struct eb_object *object, enum eb_kind kind)
 	if (kind == EB_LINK) {
 		drop_reference(object->link.program);
 		drop_reference(object->link.event);
+	} else if (kind == EB_EVENT && object->spare) {
+		/* a link that was made by ioctl goes with its event, which it does not hold */
+		struct eb_object *link = &eb_view.segment->objects[object->spare % EB_OBJECTS];
+
+		if (link->id == object->spare && link->kind == EB_LINK) {
+			link->link.event = 0;
+			eb_object_drop(link, (int)link->descriptors, (int)link->references);
+		}
 	} else if (kind == EB_PROGRAM) {
 		const uint32_t *maps = (const uint32_t *)((char *)eb_object_memory(object) + object->program.maps);
 

@@ -12,10 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/*
- * System calls without libc's syscall(): the shim replaces that one.
- */
-static long call6(long nr, long a, long b, long c, long d, long e, long f)
+long eb_system_call(long nr, long a, long b, long c, long d, long e, long f)
 {
 	register long r10 __asm__("r10") = d;
 	register long r8 __asm__("r8") = e;
@@ -90,12 +87,12 @@ int eb_futex_wait(uint32_t *word, uint32_t value, int milliseconds)
 {
 	struct timespec time = { milliseconds / 1000, milliseconds % 1000 * 1000000L };
 
-	return (int)call6(SYS_futex, (long)word, FUTEX_WAIT, value, milliseconds < 0 ? 0 : (long)&time, 0, 0);
+	return (int)eb_system_call(SYS_futex, (long)word, FUTEX_WAIT, value, milliseconds < 0 ? 0 : (long)&time, 0, 0);
 }
 
 void eb_futex_wake(uint32_t *word)
 {
-	call6(SYS_futex, (long)word, FUTEX_WAKE, INT_MAX, 0, 0, 0);
+	eb_system_call(SYS_futex, (long)word, FUTEX_WAKE, INT_MAX, 0, 0, 0);
 }
 
 uint64_t eb_milliseconds(void)

@@ -4,6 +4,9 @@
 
 #include <stdint.h>
 
+/* A system call without libc's syscall(), which the shim replaces; −errno on failure. */
+long eb_system_call(long nr, long a, long b, long c, long d, long e, long f);
+
 /* When a process started, in ticks since boot; 0 if there is no such process or it cannot be seen. */
 uint64_t eb_process_start(uint32_t pid);
 /* Whether the process that started then still lives (start 0: any process with that pid). */

@@ -31,7 +31,7 @@ int eb_output_ready(const struct eb_object *event);
 
 /* For readers: announce, look at the rings, sleep unless something came (the word is as announced), take it back. */
 uint32_t eb_output_announce(void);
-void eb_output_sleep(uint32_t word, int milliseconds);
+int eb_output_sleep(uint32_t word, int milliseconds); /* as eb_futex_wait() */
 /* For writers, after a record is complete (a full barrier lies between). */
 static inline void eb_output_wake(void)
 {

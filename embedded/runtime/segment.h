@@ -89,7 +89,7 @@ struct eb_object {
 	uint32_t references; /* by other objects */
 	uint32_t descriptors; /* open in the owner */
 	uint32_t died;	     /* dead: the doorbell after which nobody looks here again */
-	uint32_t spare;
+	uint32_t spare;	     /* events: the link without a descriptor that goes with it */
 	uint64_t offset, size; /* of its memory in the segment */
 	char name[EB_NAME];
 	union {

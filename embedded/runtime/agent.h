@@ -1,0 +1,50 @@
+/* The target's side: programs attached to this process. */
+#ifndef EB_AGENT_H
+#define EB_AGENT_H
+
+#include "engine/engine.h"
+#include "runtime/program.h"
+
+#include <stdio.h>
+#include <sys/types.h>
+
+/* A link of the segment, as this process has it. */
+struct agent_link {
+	struct agent_link *next;
+	uint32_t id;
+	struct eb_attachment attachment;
+	struct eb_hook *hook; /* uprobes; NULL: pending or refused */
+	uint16_t *semaphore;  /* that we have counted up, else NULL */
+	int wanted;	      /* while looking at the table */
+	int attached, refused;
+	char program[EB_NAME];
+	char report[EB_REPORT];
+};
+
+struct agent {
+	enum eb_engine engine;
+	const char *backend;
+	struct agent_link *links;
+	unsigned errors;
+	char error[256]; /* why the agent does nothing at all; "" if it works */
+	int is_child;	 /* of a fork: has a status file of its own */
+};
+
+extern struct agent agent;
+
+/* Attaches; fills link->attached or link->refused and link->report. Neither: its file is not mapped (yet). */
+void agent_attach(struct agent_link *link, const struct eb_object *event);
+/* 1: a thread is still in it, and what it uses must stay. */
+int agent_detach(struct agent_link *link, const struct eb_object *event);
+
+/* System calls: agent_syscalls.c. */
+int agent_attach_syscall(struct agent_link *link, const struct eb_object *event, char *error, size_t size);
+int agent_detach_syscall(struct agent_link *link);
+
+/* Where a file's offset is mapped in this process, executable or writable: agent_locate.c. 0: nowhere. */
+uint64_t agent_locate(uint64_t device, uint64_t inode, const char *path, uint64_t offset, char permission);
+
+/* Writes the status file, if one is asked for. */
+void agent_status(int ended);
+
+#endif
