@@ -26,7 +26,7 @@
 
 #define USER_CS 0x33
 #define USER_SS 0x2b
-#define FLAGS_ALWAYS 0x202 /* bit 1 is always set; interrupts are on */
+#define FLAGS_ALWAYS 0x200 /* interrupts are on; lahf gives bit 1, which is always set, too */
 
 /* What may lie below the stack pointer of a function that calls nothing (System V ABI). */
 #define RED_ZONE 128
