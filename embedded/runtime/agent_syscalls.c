@@ -93,7 +93,7 @@ static int run_list(const struct list *list, struct tracepoint_context *context,
 	return skipped;
 }
 
-static int on_enter(void *user, long nr, uint64_t args[6], int64_t *result)
+static int enter_call(void *user, long nr, uint64_t args[6], int64_t *result)
 {
 	const struct list *one = (unsigned long)nr < CALLS ? eb_load(&lists[0][nr]) : NULL, *all = eb_load(&lists[0][ALL]);
 	struct tracepoint_context context;
@@ -112,7 +112,7 @@ static int on_enter(void *user, long nr, uint64_t args[6], int64_t *result)
 	return skipped;
 }
 
-static void on_exit(void *user, long nr, const uint64_t args[6], int64_t result)
+static void exit_call(void *user, long nr, const uint64_t args[6], int64_t result)
 {
 	const struct list *one = (unsigned long)nr < CALLS ? eb_load(&lists[1][nr]) : NULL, *all = eb_load(&lists[1][ALL]);
 	struct tracepoint_context context;
@@ -175,7 +175,7 @@ int agent_attach_syscall(struct agent_link *link, const struct eb_object *event,
 		return -ENOMEM;
 	}
 	eb_store(place, new); /* the old list stays: a thread may be in it */
-	if (!total++ && eb_hook_syscalls(on_enter, on_exit, NULL, error, size)) {
+	if (!total++ && eb_hook_syscalls(enter_call, exit_call, NULL, error, size)) {
 		total--;
 		eb_store(place, old);
 		return -EOPNOTSUPP;
