@@ -73,6 +73,10 @@ class MeasureStep:
         # Up to date means that the item last taken is the one of the present key: no need to find it again.
         return self._result(samples.last()).standing() if standing.uptodate else standing
 
+    def wanted(self) -> list[Key]:
+        """Return the keys of the samples and of the result derived from them, as far as they can be told now."""
+        return [*self._samples().wanted(), *self._result().wanted()]
+
     def run(self, progress: Progress) -> None:
         """Measure unless the store has the samples, and show the result, also that of a run in which something failed."""
         from bpfbench.measure.result import result_of

@@ -86,6 +86,11 @@ class Step:
         key = self.key()
         return Store(self.layout.store).find(key) if key else None
 
+    def wanted(self) -> list[Key]:
+        """Return the keys of all that this step realises; none while something that it needs is not there yet."""
+        key = self.key()
+        return [key] if key else []
+
     def standing(self) -> Standing:
         """Say whether there is something to do, and why."""
         key = self.key()

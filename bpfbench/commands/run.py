@@ -57,13 +57,19 @@ class Run(DoitRun):  # type: ignore[misc]
         from bpfbench.commands.closing import FAILED, close
         from bpfbench.commands.reporter import BenchReporter
         from bpfbench.process import identity
+        from bpfbench.store import roots
         from bpfbench.store.locks import CheckoutLock
+        from bpfbench.store.uses import holding
 
         identity.drop()
         killed = here.layout.lock.exists()  # only a holder that was killed leaves the file
-        with CheckoutLock(here.layout.lock, " ".join(["doit", *sys.argv[1:]])):
+        with CheckoutLock(here.layout.lock, " ".join(["doit", *sys.argv[1:]])), holding():
             _clean_up(here, killed=killed)
-            status = int(super()._execute(*args, **options))
+            roots.register(here.layout)
+            try:
+                status = int(super()._execute(*args, **options))
+            finally:
+                roots.register(here.layout)
             if BenchReporter.latest is None:  # another reporter was asked for, perhaps one for programs
                 return status
             well = close(here, BenchReporter.latest.settled, sys.stdout)

@@ -16,11 +16,12 @@ from typing import Literal
 from bpfbench.errors import BenchError
 from bpfbench.store import manifest as manifests
 from bpfbench.store import tree as trees
-from bpfbench.store import workshop
+from bpfbench.store import uses, workshop
 from bpfbench.store.files import sweep_temporaries, sync_directory
 from bpfbench.store.keys import ID, Json, Key, plain
 from bpfbench.store.locks import OnWait
 from bpfbench.store.manifest import Manifest
+from bpfbench.store.roots import FOLDER
 
 Make = Callable[[Path], Mapping[str, Json] | None]
 """Fills the empty directory that it is given (or puts one file in its place); may return ``meta``."""
@@ -72,6 +73,7 @@ class Store:
     def status(self, key: Key | str) -> Status:
         """Say whether an item is there, and whether it is what its manifest says."""
         path = self.path(key)
+        uses.hold(path)
         try:
             manifest = manifests.load(path / "manifest.json")
             if manifest.key.id != path.name:
@@ -140,6 +142,7 @@ class Store:
     def sweep(self) -> list[str]:
         """Delete what killed makers left behind; return its names. Touches no item and no living maker."""
         swept = workshop.sweep(self.root)
+        swept += [f"{FOLDER}/{name}" for name in sweep_temporaries(self.root / FOLDER)]
         for item_id in self.ids():
             swept += [f"{item_id}/{name}" for name in sweep_temporaries(self.path(item_id))]
         return swept
@@ -152,6 +155,7 @@ class Store:
         path = self.path(item_id)
         made.chmod(0o755)  # whatever the umask: items are for all to read
         trees.flush(made)
+        uses.hold(path, made)
         workshop.throw_away(path)
         made.rename(path)
         sync_directory(self.root)

@@ -16,6 +16,7 @@ from pathlib import Path
 from bpfbench.errors import BenchError
 from bpfbench.store import tree as trees
 from bpfbench.store.locks import Flock, OnWait
+from bpfbench.store.roots import FOLDER
 
 _MAKING = ".making-"
 _TRASH = ".trash-"
@@ -44,11 +45,20 @@ def workshop(root: Path, item_id: str, on_wait: OnWait | None = None) -> Iterato
 
 def throw_away(path: Path) -> None:
     """Make ``path`` (in the store's directory) vanish at once and delete it; the rest is swept later."""
-    trash = path.with_name(f"{_TRASH}{os.urandom(8).hex()}")
     with suppress(FileNotFoundError):
-        path.rename(trash)
-        with suppress(OSError):
-            trees.delete(trash)
+        empty(put_aside(path))
+
+
+def put_aside(path: Path) -> Path:
+    """Make ``path`` (in the store's directory) vanish at once; return where it is until it is deleted."""
+    return path.rename(path.with_name(f"{_TRASH}{os.urandom(8).hex()}"))
+
+
+def empty(trash: Path) -> bool:
+    """Delete what was put aside; say whether nothing is left. What is, is swept by whoever may."""
+    with suppress(OSError):
+        trees.delete(trash)
+    return not os.path.lexists(trash)
 
 
 def sweep(root: Path) -> list[str]:
@@ -64,6 +74,11 @@ def sweep(root: Path) -> list[str]:
             elif name.startswith(_MAKING) and _throw_away_if_abandoned(path):
                 swept.append(name)
     return swept
+
+
+def is_ours(name: str) -> bool:
+    """Whether something of this name, beside the items, is the store's own."""
+    return name.startswith((_TRASH, _MAKING)) or name == FOLDER
 
 
 @contextmanager
