@@ -2,7 +2,7 @@
  * Runs random programs on every engine there is and compares what is left in memory. A program on which they differ is made
  * smaller and printed in the form of tests/cases/.
  */
-#include "../tests/machine.h"
+#include "../tests/kernel.h"
 #include "generate.h"
 #include "reduce.h"
 
@@ -27,7 +27,7 @@ static struct options read_options(int argc, char **argv)
 	struct options options = { 1, 1000, 25, true, false };
 	int option;
 
-	while ((option = getopt(argc, argv, "s:n:z:kv")) != -1) {
+	while ((option = getopt(argc, argv, "s:n:z:kvx")) != -1) {
 		if (option == 's')
 			options.seed = strtoull(optarg, NULL, 0);
 		else if (option == 'n')
@@ -38,12 +38,15 @@ static struct options read_options(int argc, char **argv)
 			options.kernel = false;
 		else if (option == 'v')
 			options.verbose = true;
+		else if (option == 'x')
+			kernel_as_it_is = true;
 		else
 			exit(2);
 	}
 	if (optind == argc)
 		return options;
-	fprintf(stderr, "usage: %s [-s first seed] [-n count] [-z statements] [-k: without the kernel] [-v]\n", *argv);
+	fprintf(stderr, "usage: %s [-s first seed] [-n count] [-z statements] [-k: without the kernel]\n"
+		"       [-x: with what the kernel's verifier is known to get wrong] [-v: say who refused what]\n", *argv);
 	exit(2);
 }
 
@@ -54,6 +57,7 @@ static void fuzz_one(const struct options *options, uint64_t seed, struct totals
 	struct trial trial = { .seed = seed };
 
 	memcpy(trial.use, totals->used, sizeof(trial.use));
+	program.as_it_is = kernel_as_it_is;
 	generate(&program, seed, options->size);
 	totals->programs++;
 	totals->instructions += program.count;

@@ -214,6 +214,19 @@ static void ordered_access(struct maker *maker)
 		emit(maker, code, maker->pointer, scalar(maker), offset, BPF_STORE_REL);
 }
 
+/*
+ * Writes a byte of the stack back to where it was: the verifier then knows nothing of that word. It needs that, because (Linux 6.18)
+ * it does not see that a fetching operation takes its result from the stack where it looks for what must be known exactly, takes
+ * different states for the same, and removes branches that are not dead.
+ */
+static void forget_slot(struct maker *maker, int offset)
+{
+	int reg = scalar(maker);
+
+	emit(maker, BPF_LDX | BPF_MEM | BPF_B, reg, ISA_FP, offset, 0);
+	emit(maker, BPF_STX | BPF_MEM | BPF_B, ISA_FP, reg, offset, 0);
+}
+
 static void atomic(struct maker *maker)
 {
 	static const uint8_t ops[] = { BPF_ADD, BPF_OR, BPF_AND, BPF_XOR, BPF_ADD | BPF_FETCH, BPF_OR | BPF_FETCH,
@@ -226,6 +239,8 @@ static void atomic(struct maker *maker)
 		return;
 	}
 	offset &= -sizes[size].bytes;
+	if (base == ISA_FP && !maker->out->as_it_is)
+		forget_slot(maker, offset);
 	/* compare and exchange that has a chance */
 	if (pick(maker, 3) == 0)
 		emit(maker, BPF_LDX | BPF_MEM | sizes[size].size, 0, base, offset, 0);
@@ -446,6 +461,8 @@ static void begin(struct maker *maker, int function)
 	if (function)
 		emit(maker, BPF_ALU64 | BPF_MOV | BPF_X, maker->pointer, 1, 0, 0);
 	else
+		emit(maker, BPF_ALU64 | BPF_MOV | BPF_K, 1, 0, 0, 0); /* nothing may depend on the context */
+	if (!function)
 		emit_imm64(maker, maker->pointer, BPF_PSEUDO_MAP_VALUE, 1);
 	maker->scalars = 0;
 	for (int reg = 0; reg < ISA_FP; reg++)

@@ -6,6 +6,7 @@
 #define GENERATE_H
 
 #include <linux/bpf.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define GENERATE_MOST 2048
@@ -13,6 +14,7 @@
 struct generated {
 	struct bpf_insn insns[GENERATE_MOST];
 	uint32_t count;
+	bool as_it_is; /* set by the caller: also what verifiers are known to get wrong */
 };
 
 /* size: roughly how many statements. */

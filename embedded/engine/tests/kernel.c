@@ -1,5 +1,7 @@
 #include "kernel.h"
 
+#include "../isa.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +9,8 @@
 #include <unistd.h>
 
 static char log_text[1 << 16];
+bool kernel_as_it_is;
+
 static int map_fds[2] = { -1, -1 };
 
 static int bpf(enum bpf_cmd command, union bpf_attr *attributes)
@@ -33,27 +37,59 @@ const char *kernel_missing(void)
 	return open_maps() ? "the kernel does not let this user make BPF maps" : NULL;
 }
 
-/* Copies the program with the maps' numbers replaced by their descriptors. */
-static void refer_to_maps(struct bpf_insn *to, const struct bpf_insn *from, uint32_t count)
+static bool is_cmpxchg32(const struct bpf_insn *insn)
 {
-	memcpy(to, from, count * sizeof(*from));
-	for (uint32_t i = 0; i < count; i++)
-		if (to[i].code == (BPF_LD | BPF_IMM | BPF_DW) &&
-		    (to[i].src_reg == BPF_PSEUDO_MAP_FD || to[i].src_reg == BPF_PSEUDO_MAP_VALUE))
-			to[i].imm = map_fds[to[i].imm & 1];
+	return isa_is_atomic(insn) && isa_size(insn) == BPF_W && insn->imm == BPF_CMPXCHG;
+}
+
+/* place: where instructions go to. Distances are changed to fit. */
+static void correct_distance(struct bpf_insn *insn, uint32_t at, const uint32_t *place)
+{
+	bool far = isa_is_local_call(insn) || insn->code == (BPF_JMP32 | BPF_JA) ||
+		   (isa_is_ld_imm64(insn) && insn->src_reg == BPF_PSEUDO_FUNC);
+
+	if (far)
+		insn->imm = (int32_t)(place[(int64_t)at + 1 + insn->imm] - place[at] - 1);
+	else if (isa_is_branch(insn))
+		insn->off = (int16_t)(place[(int64_t)at + 1 + insn->off] - place[at] - 1);
+}
+
+/* Copies the program with the maps' numbers replaced by their descriptors. Returns its new length. */
+static uint32_t prepare(struct bpf_insn *to, const struct bpf_insn *from, uint32_t count)
+{
+	static const struct bpf_insn clear = { .code = BPF_ALU | BPF_MOV | BPF_X };
+	static uint32_t place[MACHINE_MOST + 1];
+	uint32_t length = 0;
+
+	for (uint32_t i = 0; i <= count; i++) {
+		place[i] = length++;
+		length += i < count && !kernel_as_it_is && is_cmpxchg32(&from[i]);
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		struct bpf_insn *insn = &to[place[i]];
+
+		*insn = from[i];
+		if (place[i + 1] - place[i] > 1)
+			insn[1] = clear;
+		if (insn->code == (BPF_LD | BPF_IMM | BPF_DW) &&
+		    (insn->src_reg == BPF_PSEUDO_MAP_FD || insn->src_reg == BPF_PSEUDO_MAP_VALUE))
+			insn->imm = map_fds[insn->imm & 1];
+		correct_distance(insn, i, place);
+	}
+	return place[count];
 }
 
 static int load(enum bpf_prog_type type, const struct bpf_insn *insns, uint32_t count, char *error, size_t size)
 {
-	static struct bpf_insn copy[MACHINE_MOST];
-	union bpf_attr attributes = { .prog_type = type, .insn_cnt = count, .insns = (uint64_t)copy, .license = (uint64_t)"GPL" };
+	static struct bpf_insn copy[2 * MACHINE_MOST];
+	union bpf_attr attributes = { .prog_type = type, .insns = (uint64_t)copy, .license = (uint64_t)"GPL" };
 	int fd, code;
 
 	if (count > MACHINE_MOST || open_maps()) {
 		snprintf(error, size, "%s", count > MACHINE_MOST ? "too long" : kernel_missing());
 		return -EINVAL;
 	}
-	refer_to_maps(copy, insns, count);
+	attributes.insn_cnt = prepare(copy, insns, count);
 	fd = bpf(BPF_PROG_LOAD, &attributes);
 	if (fd >= 0)
 		return fd;

@@ -4,6 +4,13 @@
 
 #include "machine.h"
 
+/*
+ * This verifier (seen on Linux 6.18) forgets to clear the upper half of r0 after a 32-bit compare and exchange where r0 is read as 64
+ * bits only behind a point at which it takes the state for one that it has seen; the JIT then leaves what was there. Unless this is
+ * set, such instructions are followed by one that clears it, so that other differences can be seen.
+ */
+extern bool kernel_as_it_is;
+
 /* See machine_run(), machine_missing() and machine_time(). */
 int kernel_run(const struct bpf_insn *insns, uint32_t count, struct image *image, char *error, size_t size);
 const char *kernel_missing(void);

@@ -140,6 +140,37 @@ int machine_run(enum machine_kind kind, const struct bpf_insn *insns, uint32_t c
 	return 0;
 }
 
+/* Leaves that byte in the stack below, where the next call's frames will be. */
+static __attribute__((noinline)) void dirty_stack(int byte)
+{
+	char stack[16384];
+
+	memset(stack, byte, sizeof(stack));
+	__asm__ volatile("" : : "r"(stack) : "memory");
+}
+
+static void run_dirty(const struct eb_code *code, struct image *image, int byte)
+{
+	memory = *image;
+	dirty_stack(byte);
+	memory.r0 = eb_run(code, (void *)(0x1010101010101010u * (unsigned)byte));
+	*image = memory;
+}
+
+bool machine_is_vague(const struct bpf_insn *insns, uint32_t count, const struct image *image)
+{
+	struct image first = *image, second = *image;
+	struct eb_code code;
+	char error[200];
+
+	if (compile(MACHINE_INTERPRETER, insns, count, &code, error, sizeof(error)))
+		return false;
+	run_dirty(&code, &first, 0x00);
+	run_dirty(&code, &second, 0xa5);
+	eb_free(&code);
+	return memcmp(&first, &second, sizeof(first));
+}
+
 static double now(void)
 {
 	struct timespec time;

@@ -38,6 +38,12 @@ struct image {
 int machine_run(enum machine_kind kind, const struct bpf_insn *insns, uint32_t count, struct image *image, char *error,
 		size_t size);
 
+/*
+ * Whether what comes out depends on what happens to lie in the stack or in r1: such a program says nothing about engines, though
+ * the kernel takes it.
+ */
+bool machine_is_vague(const struct bpf_insn *insns, uint32_t count, const struct image *image);
+
 const char *machine_name(enum machine_kind kind);
 
 /* NULL if programs can be run on it, else why not. */
