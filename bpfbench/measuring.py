@@ -66,6 +66,10 @@ class MeasureStep:
             context.machine, words.arms, words.cases, words.budget, words.overrides, words.take, words.accept_noise,
         )
 
+    def key(self) -> Key | None:
+        """Return the samples' key: it decides what is measured; None while a package is not built."""
+        return self._samples_key()
+
     def standing(self) -> Standing:
         """Say whether there is something to measure or to derive, and why."""
         samples = self._samples()

@@ -51,9 +51,10 @@ class Live:
     def say(self, text: str) -> None:
         """Write a finished line (or several), above what is live."""
         with self._lock:
-            drawn = self._drawn
-            self._write(self._erasure() + "".join(f"{line}\n" for line in [*text.splitlines(), *drawn]))
-            self._drawn = drawn
+            live = bool(self._drawn)
+            self._write(self._erasure() + "".join(f"{line}\n" for line in text.splitlines()))
+        if live:
+            self.draw()
 
     def _redraw(self) -> None:
         last_plain = time.monotonic()

@@ -89,6 +89,16 @@ def test_finished_lines_stand_above_what_is_live_and_nothing_else_stays(screen, 
     assert screen.lines() == ["✔ build_b  1.0 s", "first", "second"]
 
 
+def test_a_finished_task_leaves_the_live_lines_at_once(screen, tmp_path):
+    display = Live(screen.out, tmp_path)
+    with Progress(tmp_path, "run_a"):
+        with Progress(tmp_path, "build_b"):
+            display.draw()
+        display.say("✔ build_b  1.0 s")
+        assert [text[:9] for text in screen.lines()] == ["✔ build_b", "… run_a  "]
+        display.stop()
+
+
 def test_a_narrow_terminal_gets_lines_that_fit(monkeypatch, tmp_path):
     screen = Screen(monkeypatch, columns=20)
     display = Live(screen.out, tmp_path)
