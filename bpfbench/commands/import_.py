@@ -15,7 +15,7 @@ class Import(ReadingCommand):
 
     name = "import"
     doc_purpose = "put what `export` wrote on another machine into the store"
-    doc_usage = "FILE [--sha256 HEX]"
+    doc_usage = "[--sha256 HEX] FILE"
     doc_description = (
         "Every item is verified before anybody sees it; what is here already stays as it is. An item is what "
         "its exporter says it is, and will be executed: import only what comes from somebody whom you trust, "
@@ -27,6 +27,13 @@ class Import(ReadingCommand):
             "help": "refuse the file unless this is its SHA-256",
         },
     )  # fmt: skip
+
+    def parse_execute(self, in_args: list[str]) -> int:
+        """Let options stand behind the file too, where doit itself would take them for files."""
+        options = [at for at, word in enumerate(in_args) if word == "--sha256"]
+        behind = [word for at in options for word in in_args[at : at + 2]]
+        rest = [word for at, word in enumerate(in_args) if not {at, at - 1} & {*options}]
+        return int(super().parse_execute([*behind, *rest]))
 
     def execute(self, params: Any, args: list[str]) -> int:
         """Take the positional argument as a file, not as a task."""

@@ -1,4 +1,4 @@
-"""What a name on the command line means in the store: a task, an item's id or its beginning, an item's name."""
+"""What a name on the command line means in the store: a task, an item, an item's id or its beginning."""
 
 from __future__ import annotations
 
