@@ -6,7 +6,7 @@ A cache file is lines of JSON, so that reading one cannot run anything:
     1  stamps of all spec, schema and model code files; while they are equal, no content is looked at
     2  SHA-256 of the same files, for when stamps differ and contents do not (a fresh clone, a touch)
     3  paths that specs name, and where they really are: they must still be there
-    4  everything but experiments
+    4  everything but experiments, of which it has the outlines
     5… one experiment each, decoded when it is first looked at
 
 Whatever is wrong with the file: it is ignored, and the specs are read.
@@ -25,10 +25,11 @@ from typing import Any
 
 from bpfbench.layout import Layout
 from bpfbench.model import rows
+from bpfbench.model.outline import Outline, outline_of
 from bpfbench.model.tree import Stamp, code_files, spec_files
 from bpfbench.model.types import Experiment, Model
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever lines or rows change their meaning."""
 SETTLED = 50_000_000
 """Nanoseconds. A file changed more recently than this may change again without its times showing it."""
@@ -63,8 +64,9 @@ def cache_file(layout: Layout) -> Path:
 class LazyExperiments(Mapping[str, Experiment]):
     """Experiments by name, each decoded when it is first looked at."""
 
-    def __init__(self, names: list[str], lines: list[bytes]) -> None:
-        self._lines = dict(zip(names, lines, strict=True))
+    def __init__(self, outlines: list[Outline], lines: list[bytes]) -> None:
+        self.outlines = outlines
+        self._lines = dict(zip([outline.name for outline in outlines], lines, strict=True))
         self._made: dict[str, Experiment] = {}
 
     def __getitem__(self, name: str) -> Experiment:
@@ -157,13 +159,14 @@ def _kind(path: str) -> bool | None:
 
 
 def _model(lines: list[bytes]) -> Model:
-    digest, default, names, *plain = json.loads(lines[4])
+    digest, default, known, *plain = json.loads(lines[4])
+    outlines = [Outline(name, title, tuple(packages), tuple(needs)) for name, title, packages, needs in known]
     sources, packages, runtimes, profiles, requirements = plain
     return Model(
         sources={row[0]: rows.source(row) for row in sources},
         packages={row[0][0]: rows.package(row) for row in packages},
         runtimes={row[0][0]: rows.runtime(row) for row in runtimes},
-        experiments=LazyExperiments(names, lines[5:]),
+        experiments=LazyExperiments(outlines, lines[5:]),
         profiles={row[0][0]: rows.profile(row) for row in profiles},
         default_profile=default,
         requirements={row[0]: rows.requirement(row) for row in requirements},
@@ -190,7 +193,7 @@ def _model_lines(model: Model) -> list[bytes]:
     common = [
         model.digest,
         model.default_profile,
-        list(model.experiments),
+        [outline_of(experiment, model) for experiment in model.experiments.values()],
         [rows.source_row(source) for source in model.sources.values()],
         [rows.package_row(package) for package in model.packages.values()],
         [rows.runtime_row(runtime) for runtime in model.runtimes.values()],

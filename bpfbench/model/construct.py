@@ -12,6 +12,7 @@ from bpfbench.model.types import (
     Case,
     Experiment,
     Group,
+    Locked,
     Metric,
     Model,
     Origin,
@@ -20,6 +21,7 @@ from bpfbench.model.types import (
     Requirement,
     Runtime,
     Source,
+    Submodule,
 )
 from bpfbench.model.units import fraction, seconds
 from bpfbench.model.yaml import Document
@@ -34,8 +36,9 @@ def construct(documents: Documents, digest: str) -> Model:
     runtimes = {name: _runtime(document) for name, document in sorted(kinds["runtime"].items())}
     profiles = documents.profiles.data if documents.profiles else {}
     system = documents.system.data if documents.system else {}
+    locked = documents.lock.data["sources"] if documents.lock else {}
     return Model(
-        sources={name: _source(document) for name, document in sorted(kinds["source"].items())},
+        sources={name: _source(document, locked.get(name)) for name, document in sorted(kinds["source"].items())},
         packages={name: _package(document) for name, document in sorted(kinds["package"].items())},
         runtimes=runtimes,
         experiments={name: _experiment(doc, runtimes) for name, doc in sorted(kinds["experiment"].items())},
@@ -50,15 +53,25 @@ def _texts(data: _Plain, key: str) -> tuple[str, ...]:
     return tuple(data.get(key, ()))
 
 
-def _source(document: Document) -> Source:
+def _source(document: Document, locked: _Plain | None) -> Source:
     data = document.data
     return Source(
         name=data["source"],
         title=data["title"],
-        revision=data["revision"],
-        hash=data["hash"],
+        reference=data["reference"],
         origins=tuple(_origin(origin) for origin in data["origins"]),
         location=document.value(()),
+        locked=_locked(locked) if locked else None,
+    )
+
+
+def _locked(data: _Plain) -> Locked:
+    return Locked(
+        reference=data["reference"],
+        revision=data["revision"],
+        hash=data["hash"],
+        pins=tuple(_origin(pin) for pin in data["pins"]),
+        submodules=tuple(Submodule(path, **module) for path, module in data.get("submodules", {}).items()),
     )
 
 

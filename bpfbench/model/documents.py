@@ -30,6 +30,8 @@ class Documents:
     """Kind → names that may be referred to, including those of files that could not be read."""
     profiles: Document | None = None
     system: Document | None = None
+    lock: Document | None = None
+    """vendor/sources.lock.json; None where nothing has been locked yet."""
     problems: list[SpecProblem] = field(default_factory=list)
     paths: dict[str, str] = field(default_factory=dict)
     """Existing paths that specs name → where they really are; both relative to the checkout."""

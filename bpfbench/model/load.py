@@ -12,7 +12,7 @@ from bpfbench.model.documents import Documents
 from bpfbench.model.meaning import check_all
 from bpfbench.model.problems import SpecErrors, SpecProblem
 from bpfbench.model.schema import Schema, read_schema, schema_of, validate
-from bpfbench.model.tree import FOLDERS, SCHEMAS, SINGLES, spec_files, stray
+from bpfbench.model.tree import FOLDERS, LOCK, SCHEMAS, SINGLES, spec_files, stray
 from bpfbench.model.types import Location, Model
 from bpfbench.model.yaml import Document, parse
 
@@ -84,6 +84,8 @@ def _schemas(files: Mapping[str, bytes], documents: Documents) -> dict[str, Sche
 
 
 def _documents(files: Mapping[str, bytes], schemas: Mapping[str, Schema], documents: Documents) -> None:
+    if LOCK in files:
+        documents.lock = _document(LOCK, files[LOCK], schemas["lock"], documents)
     for path, content in files.items():
         _, _, rest = path.partition("specs/")
         folder, _, name = rest.rpartition("/")

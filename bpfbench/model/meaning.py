@@ -26,6 +26,8 @@ def check_all(documents: Documents) -> None:
             _file_name(documents, document, kind, stem)
     _task_names(documents)
     requirements = _names(documents.system, ("requirements",))
+    for document in documents.by_kind["source"].values():
+        _source(documents, document)
     for document in documents.by_kind["package"].values():
         _package(documents, document, requirements)
     _circles(documents)
@@ -60,6 +62,15 @@ def _task_names(documents: Documents) -> None:
                 message = f"the tasks {task}_{stem} and {task}_{other} differ in - and _ alone"
                 hint = f"rename this {kind}, or that of {documents.by_kind[kind][other].file}"
                 documents.wrong(document, (kind,), message, "a name unlike all others", hint)
+
+
+def _source(documents: Documents, document: Document) -> None:
+    for path, origin in mappings(document, ("origins",)):
+        for field, value in origin.items():
+            for place in _BRACES.findall(value) if isinstance(value, str) else ():
+                if place != "reference":
+                    message = f"{{{place}}} stands for nothing"
+                    documents.wrong(document, (*path, field), message, "{reference}", did_you_mean(place, ["reference"]))
 
 
 def _package(documents: Documents, document: Document, requirements: set[str]) -> None:

@@ -11,6 +11,7 @@ from bpfbench.model.types import (
     Experiment,
     Group,
     Location,
+    Locked,
     Metric,
     Origin,
     Package,
@@ -18,6 +19,7 @@ from bpfbench.model.types import (
     Requirement,
     Runtime,
     Source,
+    Submodule,
 )
 
 Row = list[Any]
@@ -30,16 +32,35 @@ def location_row(at: Location) -> Row:
 
 def source_row(source: Source) -> Row:
     """Flatten a source."""
-    origins = [[origin.method, origin.fields] for origin in source.origins]
-    at = location_row(source.location)
-    return [source.name, source.title, source.revision, source.hash, origins, at]
+    locked = source.locked
+    row = locked and [locked.reference, locked.revision, locked.hash, _origin_rows(locked.pins), _submodule_rows(locked)]
+    plain = [source.name, source.title, source.reference]
+    return [*plain, _origin_rows(source.origins), location_row(source.location), row]
 
 
 def source(row: Row) -> Source:
     """Undo ``source_row``."""
-    *plain, origins, at = row
-    values: Row = [*plain, tuple([Origin(*origin) for origin in origins]), Location(*at)]
+    *plain, origins, at, locked = row
+    values: Row = [*plain, _origins(origins), Location(*at), locked and _locked(locked)]
     return Source(*values)
+
+
+def _origin_rows(origins: tuple[Origin, ...]) -> Row:
+    return [[origin.method, origin.fields] for origin in origins]
+
+
+def _origins(rows: Row) -> tuple[Origin, ...]:
+    return tuple([Origin(*row) for row in rows])
+
+
+def _submodule_rows(locked: Locked) -> Row:
+    return [[module.path, module.url, module.commit, module.hash] for module in locked.submodules]
+
+
+def _locked(row: Row) -> Locked:
+    *plain, pins, submodules = row
+    values: Row = [*plain, _origins(pins), tuple([Submodule(*module) for module in submodules])]
+    return Locked(*values)
 
 
 def package_row(package: Package) -> Row:

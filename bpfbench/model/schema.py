@@ -75,7 +75,7 @@ def validate(document: Document, schema: Schema, place: Path = ()) -> list[SpecP
     for step in place:
         if not (isinstance(here, dict) and step in here) and not (isinstance(here, list) and isinstance(step, int)):
             return []
-        here = here[step]
+        here = here[step]  # type: ignore[index] # checked just above
     problems: list[SpecProblem] = []
     for error in _VALIDATOR(schema).iter_errors(here):
         error.path.extendleft(reversed(place))
@@ -155,7 +155,7 @@ def _wrong(document: Document, path: Path, schema: Schema, error: _Error) -> Spe
     message = f"found {found(value)}"
     if error.validator in _TOO_FEW and value:
         message = f"too short: {found(value)}"
-    elif error.validator == "oneOf":
+    elif error.validator == "oneOf" and isinstance(value, dict):
         message = _alternatives(error)
     hint = _annotation(schema, error, "x-hint")
     number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -12,7 +12,9 @@ FOLDERS = {"sources": "source", "packages": "package", "runtimes": "runtime", "e
 """Folder of specs/ → what one file in it describes; also the name of its schema."""
 SINGLES = {"profiles.yaml": "profiles", "system.yaml": "system"}
 """Files of specs/ that stand alone → their schema."""
-SCHEMAS = (*FOLDERS.values(), *SINGLES.values())
+LOCK = "vendor/sources.lock.json"
+"""What ``doit lock`` writes: part of what the specs say, and checked like a spec; may be missing."""
+SCHEMAS = (*FOLDERS.values(), *SINGLES.values(), "lock")
 
 _LOOKALIKES = tuple(name.removesuffix("s") for name in FOLDERS)
 
@@ -30,6 +32,8 @@ def spec_files(layout: Layout) -> dict[str, Stamp]:
     for folder in FOLDERS:
         files.update(_files(f"{root}/specs/{folder}", f"specs/{folder}/", (".yaml", ".yml")))
     files.update(_files(f"{root}/schemas", "schemas/", (".json",)))
+    folder, _, name = LOCK.rpartition("/")
+    files.update(_files(f"{root}/{folder}", f"{folder}/", (name,)))
     return dict(sorted(files.items()))
 
 

@@ -25,23 +25,61 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One place a source can come from. ``method`` names a module of ``bpfbench.fetch``."""
+    """One place a source can come from. ``method`` names a module of ``bpfbench.fetch``.
+
+    In a spec, ``{reference}`` in a field stands for the source's reference; see ``at``. In the lock, fields are complete, and
+    have what pins the origin: ``sha256`` of its file, or ``commit``.
+    """
 
     method: Literal["git", "archive", "debian", "pypi"]
     fields: Mapping[str, Any]
 
+    def at(self, reference: str) -> Mapping[str, Any]:
+        """Return the fields for a reference."""
+        return {
+            name: value.replace("{reference}", reference) if isinstance(value, str) else value
+            for name, value in self.fields.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Submodule:
+    """A git submodule of a locked source, at ``path`` below its tree."""
+
+    path: str
+    url: str
+    commit: str
+    hash: str
+    """NAR SHA-256 of its tree, submodules of its own included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What a source's reference was found to mean: written by ``doit lock`` alone, into vendor/sources.lock.json."""
+
+    reference: str
+    """What the spec asked for then. While it asks for something else, the source counts as not locked."""
+    revision: str
+    """The commit, or the version."""
+    hash: str
+    """NAR SHA-256 of the tree in SRI form: ``sha256-<base64>``. Whatever has it is the source, wherever it comes from."""
+    pins: tuple[Origin, ...]
+    """The spec's origins that could be had when the source was locked."""
+    submodules: tuple[Submodule, ...] = ()
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A third-party tree, pinned by revision and by tree hash; any origin with that hash will do."""
+    """A third-party tree: what people want (the spec) and what exactly that is (the lock)."""
 
     name: str
     title: str
-    revision: str
-    hash: str
-    """NAR SHA-256 of the tree in SRI form: ``sha256-<base64>``."""
+    reference: str
+    """A version, tag, branch or commit."""
     origins: tuple[Origin, ...]
+    """In the order in which they are tried; any of them will do that has the locked tree."""
     location: Location
+    locked: Locked | None = None
 
 
 @dataclass(frozen=True, slots=True)

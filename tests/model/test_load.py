@@ -19,7 +19,7 @@ def test_a_valid_tree_becomes_a_model_with_all_that_it_says(tree):
     assert list(model.packages) == ["probe", "shim"]
     assert list(model.runtimes) == ["native", "shim"]
     assert model.sources["libshim"].origins[1] == Origin(
-        "archive", {"url": "https://files.example/libshim-1.10.tar.gz", "sha256": "0" * 62 + "aa", "strip": 1}
+        "archive", {"url": "https://files.example/libshim-{reference}.tar.gz", "sha256": "0" * 62 + "aa", "strip": 1}
     )
     assert model.sources["libshim"].location == Location("specs/sources/libshim.yaml", 2, 1)
     assert model.packages["probe"].depends == ("shim",)

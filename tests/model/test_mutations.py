@@ -24,6 +24,9 @@ NAMES = {"quick", "paper", "clang", "libbpf", "btf", "debian", "fedora"}
 """Keys that are names, not fields."""
 OPTIONAL = {
     "submodules",
+    "ref",
+    "sha256",
+    "version",
     "strip",
     "sources",
     "needs",
@@ -248,7 +251,7 @@ UNITS = {
     "unit": ["NS", "seconds", "ns/op", "1", "req"],
     "colour": ["red", '"#fff"', '"#GGGGGG"', '"1f77b4"'],
     "divisor": ["0", "-1", "1.5", '"1000"', "1k", "true"],
-    "hash": ["sha256-short", "md5-AAAA", f"sha256-{'A' * 44}"],
+    "sha256": ["'12'", "md5-AAAA", '"' + "g" * 64 + '"'],
 }
 
 
