@@ -1,6 +1,9 @@
 #include "hook/decode.h"
+#include "hook/text.h"
 
 #include <Zydis/Zydis.h>
+
+#define LONGEST 15
 
 static enum eb_kind kind_of(const ZydisDecodedInstruction *decoded)
 {
@@ -59,12 +62,15 @@ struct eb_instruction eb_decode(const unsigned char *at, const unsigned char *en
 	ZydisDecodedInstruction decoded;
 	ZydisDecoderContext context;
 	struct eb_instruction instruction = { .at = at, .kind = EB_UNKNOWN, .length = 1 };
+	size_t most = end - at < LONGEST ? (size_t)(end - at) : LONGEST;
+	unsigned char copy[LONGEST];
 
 	if (!ready) {
 		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
 		ready = 1;
 	}
-	if (at >= end || !ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, &context, at, (size_t)(end - at), &decoded)))
+	if (at >= end || !ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, &context, eb_text_pristine(at, most, copy),
+								     most, &decoded)))
 		return instruction;
 	instruction.kind = kind_of(&decoded);
 	instruction.length = decoded.length;

@@ -33,5 +33,5 @@ struct eb_instruction {
 	unsigned char pops;	/* return that takes arguments from the stack */
 };
 
-/* Decodes what is at `at`, not reading from `end` on. Unknown instructions have length 1. */
+/* Decodes what is at `at` when no patches are, not reading from `end` on. Unknown instructions have length 1. */
 struct eb_instruction eb_decode(const unsigned char *at, const unsigned char *end);

@@ -1,5 +1,6 @@
 #include "hook/internal.h"
 #include "hook/arena.h"
+#include "hook/lock.h"
 #include "hook/relocate.h"
 #include "hook/scan.h"
 #include "hook/signals.h"
@@ -8,7 +9,6 @@
 #include "hook/twice.h"
 #include "common/common.h"
 
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +31,6 @@ struct place {
 
 static struct eb_call none[1];
 static struct place *places;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 int eb_refuse(char *error, size_t size, const char *format, ...)
 {
@@ -108,13 +107,13 @@ static int choose(struct place *place, struct eb_moved *moved, char *error, size
 	if (!eb_function_around(&module, at, &function))
 		return eb_refuse(error, size, "neither unwind tables nor symbols tell where the function at %p ends",
 				 (void *)at);
-	if (eb_text_overlapping(at, JUMP_SIZE, NULL))
-		return eb_refuse(error, size, "another hook's jump is in the way");
 	if (eb_move_choose(moved, at, JUMP_SIZE, function.end, padding_limit(&module, function.end), error, size))
 		return -1;
-	eb_scan_function(&module, &function, at, at + JUMP_SIZE, &scan);
+	if (eb_text_overlapping(at, moved->displaced, NULL))
+		return eb_refuse(error, size, "another patch is in the way");
+	eb_scan(&module, &function, at, at + JUMP_SIZE, &scan);
 	if (scan.into)
-		return eb_refuse(error, size, "the function jumps into its first %u bytes", JUMP_SIZE);
+		return eb_refuse(error, size, "its first %u bytes are jumped into", JUMP_SIZE);
 	if (scan.pops)
 		place->site.no_return = "it takes its arguments from the stack";
 	place->site.path = (void *)(at == function.start ? eb_entry_path : eb_probe_path);
@@ -260,9 +259,9 @@ struct eb_hook *eb_hook_function(void *address, eb_handler *entry, eb_handler *r
 	if (hook) {
 		hook->entry = (struct eb_call){ entry, user };
 		hook->ret = (struct eb_call){ ret, user };
-		pthread_mutex_lock(&lock);
+		eb_lock();
 		made = attach(hook, address, error, size);
-		pthread_mutex_unlock(&lock);
+		eb_unlock();
 	}
 	if (!made)
 		free(hook);
@@ -290,9 +289,9 @@ int eb_unhook(struct eb_hook *hook)
 	int busy;
 
 	eb_hook_suspend();
-	pthread_mutex_lock(&lock);
+	eb_lock();
 	busy = detach(hook);
-	pthread_mutex_unlock(&lock);
+	eb_unlock();
 	free(hook);
 	eb_hook_resume();
 	return busy;

@@ -31,6 +31,8 @@
 /* What may lie below the stack pointer of a function that calls nothing (System V ABI). */
 #define RED_ZONE 128
 
+#define PROBE_SIZE (REGS_SIZE + RED_ZONE)
+
 #define SITE_ENTRY 0
 #define SITE_RET 8
 #define SITE_ADDRESS 16
@@ -53,3 +55,12 @@
 #define SHADOW_RA 0
 #define SHADOW_WHAT 8
 #define SHADOW_CHAIN 1
+
+#define GATE_NEXT 0
+#define GATE_RAW 8
+#define GATE_ADDRESS 16
+#define GATE_PATH 24
+
+#define SYSCALLS_ENTER 0
+#define SYSCALLS_EXIT 8
+#define SYSCALLS_USER 16

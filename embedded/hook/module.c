@@ -39,16 +39,23 @@ static void look_at_segment(const struct dl_phdr_info *info, const ElfW(Phdr) *s
 	}
 }
 
+int eb_module_in(const struct dl_phdr_info *info, const void *address, struct eb_module *module)
+{
+	struct search search = { (uint64_t)address, module };
+	int found = 0;
+
+	*module = (struct eb_module){ .path = info->dlpi_name };
+	for (int i = 0; i < info->dlpi_phnum; i++)
+		look_at_segment(info, &info->dlpi_phdr[i], &search, &found);
+	return found;
+}
+
 static int look_at(struct dl_phdr_info *info, size_t size, void *data)
 {
 	struct search *search = data;
-	int found = 0;
 
 	(void)size;
-	*search->module = (struct eb_module){ .path = info->dlpi_name };
-	for (int i = 0; i < info->dlpi_phnum; i++)
-		look_at_segment(info, &info->dlpi_phdr[i], search, &found);
-	return found;
+	return eb_module_in(info, (const void *)search->address, search->module);
 }
 
 int eb_module_of(const void *address, struct eb_module *module)
@@ -136,7 +143,7 @@ int eb_function_at(const struct eb_module *module, size_t i, struct eb_extent *f
 	return 1;
 }
 
-static int in_unwind_tables(const struct eb_module *module, const unsigned char *address, struct eb_extent *function)
+size_t eb_function_index(const struct eb_module *module, const unsigned char *address)
 {
 	const struct header *header = header_of(module);
 	size_t low = 0, high = header ? header->count : 0;
@@ -149,7 +156,13 @@ static int in_unwind_tables(const struct eb_module *module, const unsigned char 
 		else
 			high = middle;
 	}
-	return low && eb_function_at(module, low - 1, function) && address < function->end;
+	return low ? low - 1 : 0;
+}
+
+static int in_unwind_tables(const struct eb_module *module, const unsigned char *address, struct eb_extent *function)
+{
+	return eb_function_at(module, eb_function_index(module, address), function) && address >= function->start &&
+	       address < function->end;
 }
 
 int eb_function_around(const struct eb_module *module, const void *address, struct eb_extent *function)

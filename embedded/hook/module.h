@@ -18,8 +18,15 @@ struct eb_module {
 /* The object that `address` is code of; 0 when there is none. */
 int eb_module_of(const void *address, struct eb_module *module);
 
+struct dl_phdr_info;
+/* The same, when it is known to be this object. */
+int eb_module_in(const struct dl_phdr_info *info, const void *address, struct eb_module *module);
+
 /* The piece of code around `address` that unwind tables, or else symbols, take for one function; 0 when unknown. */
 int eb_function_around(const struct eb_module *module, const void *address, struct eb_extent *function);
 
 /* The i-th piece of code in the unwind tables, in the order of addresses; 0 when there is none. */
 int eb_function_at(const struct eb_module *module, size_t i, struct eb_extent *function);
+
+/* The last piece of code in the unwind tables that starts at `address` or before it; 0 when there is none. */
+size_t eb_function_index(const struct eb_module *module, const unsigned char *address);

@@ -1,5 +1,7 @@
 #include "hook/scan.h"
 #include "hook/decode.h"
+#include "hook/targets.h"
+#include "hook/text.h"
 #include "common/common.h"
 
 #define MOST_ENTRIES 4096
@@ -69,8 +71,44 @@ static int is_data(const struct eb_module *module, const unsigned char *at)
 	return inside(&module->readable, at) && !inside(&module->text, at);
 }
 
-void eb_scan_function(const struct eb_module *module, const struct eb_extent *function, const unsigned char *from,
-		      const unsigned char *to, struct eb_scan *scan)
+/* A byte that starts branches with an 8-bit distance. */
+static int starts_short(unsigned char byte)
+{
+	return (byte & 0xf0) == 0x70 || byte == 0xeb || (byte >= 0xe0 && byte <= 0xe3);
+}
+
+/* Whether the instructions of the piece of code that `at` lies in, read from its start, have one at `at`. */
+static int is_start(const struct eb_module *module, const unsigned char *at)
+{
+	struct eb_extent function;
+	const unsigned char *start;
+
+	if (!eb_function_around(module, at, &function))
+		return 1; /* who knows */
+	for (start = function.start; start < at;)
+		start += eb_decode(start, function.end).length;
+	return start == at;
+}
+
+static int neighbours_branch_into(const struct eb_module *module, const struct eb_extent *function,
+				  const unsigned char *from, const unsigned char *to)
+{
+	const unsigned char *low = from - 132, *high = to + 132;
+
+	low = low < module->text.start ? module->text.start : low;
+	high = high > module->text.end - 1 ? module->text.end - 1 : high;
+	for (const unsigned char *at = low; at < high; at++) {
+		unsigned char copy[2];
+		const unsigned char *bytes = eb_text_pristine(at, 2, copy), *target = at + 2 + (signed char)bytes[1];
+
+		if (starts_short(*bytes) && target > from && target < to && !inside(function, at) && is_start(module, at))
+			return 1;
+	}
+	return 0;
+}
+
+void eb_scan(const struct eb_module *module, const struct eb_extent *function, const unsigned char *from,
+	     const unsigned char *to, struct eb_scan *scan)
 {
 	struct tables tables = {};
 
@@ -84,4 +122,6 @@ void eb_scan_function(const struct eb_module *module, const struct eb_extent *fu
 	for (unsigned i = 0; tables.jumps && i < tables.count; i++)
 		if (is_data(module, tables.at[i]) && table_leads_into(module, function, tables.at[i], from, to))
 			scan->into = 1;
+	if (!scan->into)
+		scan->into = eb_targets_between(module, from, to) || neighbours_branch_into(module, function, from, to);
 }

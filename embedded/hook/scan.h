@@ -9,6 +9,9 @@ struct eb_scan {
 	int pops;	/* the function takes arguments from the stack when it returns */
 };
 
-/* Of the function's own code: looks for targets in (from, to). */
-void eb_scan_function(const struct eb_module *module, const struct eb_extent *function, const unsigned char *from,
+/*
+ * Looks for targets in (from, to), which lies in the function: among its own branches and jump tables, short branches of
+ * its neighbours, and long ones of the whole object.
+ */
+void eb_scan(const struct eb_module *module, const struct eb_extent *function, const unsigned char *from,
 		      const unsigned char *to, struct eb_scan *scan);

@@ -14,6 +14,7 @@
 #define BREAKPOINT 0xcc
 
 static struct eb_patch *buckets[BUCKETS];
+static uint64_t lines[1024]; /* which 64-byte lines may have patches: a bit for all that share it */
 
 static struct eb_patch **bucket(const unsigned char *at)
 {
@@ -38,13 +39,32 @@ void eb_text_add(struct eb_patch *patch)
 
 	patch->next = *head;
 	eb_store(head, patch);
+	lines[(uint64_t)patch->at >> 12 & 1023] |= 1ull << ((uint64_t)patch->at >> 6 & 63);
+}
+
+static int line_may_have(uint64_t address)
+{
+	return lines[address >> 12 & 1023] >> (address >> 6 & 63) & 1;
+}
+
+const unsigned char *eb_text_pristine(const unsigned char *at, size_t size, unsigned char *copy)
+{
+	if (!line_may_have((uint64_t)at) && !line_may_have((uint64_t)at - 8) && !line_may_have((uint64_t)at + size))
+		return at;
+	eb_copy(copy, at, size);
+	for (const unsigned char *start = at - 7; start < at + size; start++)
+		for (struct eb_patch *patch = *bucket(start); patch; patch = patch->next)
+			for (int i = 0; patch->at == start && patch->on && i < patch->size; i++)
+				if (start + i >= at && start + i < at + size)
+					copy[start + i - at] = patch->original[i];
+	return copy;
 }
 
 struct eb_patch *eb_text_overlapping(const unsigned char *at, size_t size, const struct eb_patch *but)
 {
 	for (const unsigned char *start = at - 15; start < at + size; start++)
 		for (struct eb_patch *patch = eb_load(bucket(start)); patch; patch = patch->next)
-			if (patch != but && patch->at == start && start + patch->displaced > at)
+			if (patch != but && patch->on && patch->at == start && start + patch->displaced > at)
 				return patch;
 	return NULL;
 }
@@ -105,6 +125,8 @@ int eb_text_switch(struct eb_patch *patch, int on, char *error, size_t size)
 	const unsigned char *bytes = on ? patch->jump : patch->original;
 	int interior = on && patch->starts > 1 && patch->from[1] < patch->size, failed;
 
+	if (on && eb_text_overlapping(patch->at, patch->displaced, patch))
+		return eb_refuse(error, size, "another patch is in the way");
 	eb_store(&patch->on, (unsigned char)on);
 	if (!eb_tasks_alone()) {
 		uint64_t trap = 1ull << (SIGTRAP - 1), old = 0;

@@ -12,8 +12,13 @@ int eb_text_write(void *at, const void *bytes, size_t size);
 /* Makes the patch known, for ever: from now on eb_text_elsewhere finds it. */
 void eb_text_add(struct eb_patch *patch);
 
-/* The known patch that covers some of the bytes, other than `but`. */
+/* The patch in the text that covers some of the bytes, other than `but`. */
 struct eb_patch *eb_text_overlapping(const unsigned char *at, size_t size, const struct eb_patch *but);
+
+/*
+ * Copies text as it would be without patches. Returns `at` itself when nothing near is patched, and copies nothing then.
+ */
+const unsigned char *eb_text_pristine(const unsigned char *at, size_t size, unsigned char *copy);
 
 /* Puts the patch's jump into the text, or the original bytes back. 0 or -1 with the reason, and nothing changed. */
 int eb_text_switch(struct eb_patch *patch, int on, char *error, size_t size);

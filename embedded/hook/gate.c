@@ -1,0 +1,270 @@
+#include "hook/gate.h"
+#include "hook/arena.h"
+#include "hook/relocate.h"
+#include "hook/scan.h"
+#include "hook/targets.h"
+#include "hook/text.h"
+#include "common/common.h"
+
+#include <stdlib.h>
+
+#define LONG_JUMP 5
+#define SHORT_JUMP 2
+#define CALL_SIZE_ 2 /* of a system call instruction */
+#define MOST_BEFORE 12
+#define STUB_MOST (2 * EB_MOVED_SIZE + 32)
+
+static struct eb_gate *gates;
+
+struct code {
+	unsigned char bytes[STUB_MOST];
+	unsigned size;
+};
+
+static void put(struct code *code, const void *bytes, unsigned size)
+{
+	eb_copy(code->bytes + code->size, bytes, size);
+	code->size += size;
+}
+
+/* mov $gate, %rcx; jmp *GATE_PATH(%rcx) */
+static void put_gate(struct code *code, const struct eb_gate *gate)
+{
+	uint64_t address = (uint64_t)gate;
+
+	put(code, (const unsigned char[]){ 0x48, 0xb9 }, 2);
+	put(code, &address, 8);
+	put(code, (const unsigned char[]){ 0xff, 0x61, GATE_PATH }, 3);
+}
+
+static void put_jump(unsigned char *to, const unsigned char *from, const unsigned char *target)
+{
+	int32_t distance = (int32_t)(target - (from + LONG_JUMP));
+
+	to[0] = 0xe9;
+	eb_copy(to + 1, &distance, 4);
+}
+
+static void fill(struct eb_patch *patch, unsigned char *at, unsigned size)
+{
+	patch->at = at;
+	patch->size = (unsigned char)size;
+	patch->displaced = (unsigned char)size;
+	patch->starts = 1;
+	eb_copy(patch->original, at, sizeof(patch->original));
+}
+
+/* Padding behind the piece of code: nobody falls into it or jumps there. */
+static int is_hole(const struct eb_module *module, const struct eb_extent *function, const unsigned char *end)
+{
+	struct eb_instruction last = { .kind = EB_UNKNOWN };
+	const unsigned char *at;
+
+	for (at = function->start; at < function->end; at += last.length)
+		last = eb_decode(at, function->end);
+	if (at != function->end || (last.kind != EB_JUMP && last.kind != EB_JUMP_INDIRECT && last.kind != EB_RETURN &&
+				    last.kind != EB_STOP && last.kind != EB_CALL))
+		return 0;
+	for (; at < end; at += last.length) {
+		last = eb_decode(at, end);
+		if (last.kind != EB_NOP && last.kind != EB_BREAKPOINT)
+			return 0;
+	}
+	return at == end && !eb_targets_between(module, function->end - 1, end);
+}
+
+/* Room for a long jump that a short one from behind `at` reaches; NULL if there is none. */
+static unsigned char *find_hole(const struct eb_module *module, unsigned char *at)
+{
+	const unsigned char *low = at + SHORT_JUMP - 128, *high = at + SHORT_JUMP + 127;
+	struct eb_extent function, next;
+	size_t i = eb_function_index(module, low);
+
+	for (; eb_function_at(module, i, &function) && eb_function_at(module, i + 1, &next); i++) {
+		unsigned char *hole = (unsigned char *)(function.end < low ? low : function.end);
+
+		if (function.end > high)
+			return NULL;
+		if (next.start - function.end > 64 || next.start < hole || !is_hole(module, &function, next.start))
+			continue;
+		/* others may have been here */
+		while (hole + LONG_JUMP <= next.start && hole <= high && eb_text_overlapping(hole, LONG_JUMP, NULL))
+			hole++;
+		if (hole + LONG_JUMP <= next.start && hole <= high)
+			return hole;
+	}
+	return NULL;
+}
+
+static int switch_both(struct eb_gate *gate, int on)
+{
+	char error[128];
+
+	if (gate->hop.at && on && eb_text_switch(&gate->hop, 1, error, sizeof(error)))
+		return -1;
+	if (gate->patch.on != on && eb_text_switch(&gate->patch, on, error, sizeof(error)))
+		return -1;
+	/* the hop stays: a thread may be about to come there */
+	return 0;
+}
+
+static int through_hole(struct eb_gate *gate, const struct eb_module *module)
+{
+	unsigned char *at = gate->address, *hole = find_hole(module, at), *stub;
+	struct code code = {};
+
+	stub = hole ? eb_arena_take(at, 32) : NULL;
+	if (!stub)
+		return 0;
+	put_gate(&code, gate);
+	gate->raw = stub + code.size;
+	put(&code, (const unsigned char[]){ 0x0f, 0x05 }, 2);
+	put_jump(code.bytes + code.size, stub + code.size, at + CALL_SIZE_);
+	code.size += LONG_JUMP;
+	gate->next = at + CALL_SIZE_;
+	fill(&gate->hop, hole, LONG_JUMP);
+	put_jump(gate->hop.jump, hole, stub);
+	gate->hop.stub = gate->hop.body = stub;
+	fill(&gate->patch, at, SHORT_JUMP);
+	gate->patch.jump[0] = 0xeb;
+	gate->patch.jump[1] = (unsigned char)(hole - (at + SHORT_JUMP));
+	gate->patch.stub = stub;
+	gate->patch.body = gate->raw;
+	return !eb_text_write(stub, code.bytes, code.size);
+}
+
+static int is_straight(enum eb_kind kind)
+{
+	return kind == EB_PLAIN || kind == EB_NOP;
+}
+
+/* Behind the call there may be branches, but not back into the midst of the window. */
+static int may_follow(const struct eb_instruction *instruction, const unsigned char *from, const unsigned char *call)
+{
+	if (instruction->kind == EB_BRANCH || instruction->kind == EB_JUMP)
+		return instruction->target <= from || instruction->target > call;
+	return is_straight(instruction->kind) || instruction->kind == EB_RETURN;
+}
+
+/* The window: from up to `before` instructions ahead of the call to as many behind it as make room for a jump. */
+static int choose_window(struct eb_moved *moved, const struct eb_instruction *list, unsigned n, unsigned before,
+			 const struct eb_extent *function)
+{
+	const unsigned char *at = list[n - before].at;
+	char error[8];
+
+	if (eb_move_choose(moved, at, (unsigned)(list[n].at - at) + CALL_SIZE_ > LONG_JUMP ?
+					      (unsigned)(list[n].at - at) + CALL_SIZE_ : LONG_JUMP,
+			   function->end, function->end, error, sizeof(error)) || moved->displaced > 15)
+		return 0;
+	for (unsigned i = 0; i < moved->count; i++)
+		if (i < before ? !is_straight(moved->instructions[i].kind) :
+		    i > before && !may_follow(&moved->instructions[i], at, list[n].at))
+			return 0;
+	return moved->instructions[before].kind == EB_SYSCALL;
+}
+
+/*
+ * The window's copy: the moved instructions with the system call in their midst taken for a call of the gate, then, for
+ * calls that must be made raw, a second copy from the instruction on.
+ */
+static int write_window(struct eb_gate *gate, struct eb_moved *moved, unsigned before)
+{
+	unsigned char *stub = eb_arena_take(gate->address, STUB_MOST);
+	struct eb_moved tail = *moved;
+	struct code code = {};
+	char error[8];
+
+	if (!stub || eb_move_write(moved, stub, LONG_JUMP, error, sizeof(error)))
+		return 0;
+	put(&code, moved->code, moved->to[before]);
+	put_gate(&code, gate);
+	/* from the call on, as it was */
+	tail.count -= before;
+	tail.displaced -= moved->from[before];
+	for (unsigned i = 0; i < tail.count; i++) {
+		tail.instructions[i] = moved->instructions[i + before];
+		tail.from[i] = (unsigned char)(moved->from[i + before] - moved->from[before]);
+	}
+	gate->raw = stub + code.size;
+	if (eb_move_write(&tail, gate->raw, 1, error, sizeof(error)))
+		return 0;
+	put(&code, tail.code, tail.size);
+	gate->next = (unsigned char *)gate->raw + CALL_SIZE_;
+	fill(&gate->patch, (unsigned char *)moved->instructions[0].at, LONG_JUMP);
+	put_jump(gate->patch.jump, gate->patch.at, stub);
+	gate->patch.displaced = (unsigned char)moved->displaced;
+	gate->patch.starts = (unsigned char)moved->count;
+	for (unsigned i = 0; i < moved->count; i++) {
+		gate->patch.from[i] = moved->from[i];
+		gate->patch.to[i] = (unsigned char)(i <= before ? moved->to[i] :
+							  code.size - tail.size + tail.to[i - before]);
+	}
+	gate->patch.stub = gate->patch.body = stub;
+	return !eb_text_write(stub, code.bytes, code.size);
+}
+
+/* The instructions up to the one at `at`: the last few are kept. Their number less one. */
+static unsigned decode_up_to(const struct eb_extent *function, const unsigned char *at, struct eb_instruction *list)
+{
+	unsigned n = 0;
+
+	for (const unsigned char *here = function->start; here <= at;) {
+		if (n == MOST_BEFORE) {
+			for (unsigned i = 1; i < n; i++)
+				list[i - 1] = list[i];
+			n--;
+		}
+		list[n] = eb_decode(here, function->end);
+		here += list[n++].length;
+	}
+	return n - 1;
+}
+
+static int through_window(struct eb_gate *gate, const struct eb_module *module, const struct eb_extent *function)
+{
+	struct eb_instruction list[MOST_BEFORE];
+	unsigned n = decode_up_to(function, gate->address, list);
+
+	for (unsigned before = 0; before <= n && before < EB_MOST_MOVED; before++) {
+		struct eb_moved moved;
+		struct eb_scan scan;
+
+		if (before && !is_straight(list[n - before].kind))
+			return 0;
+		if (!choose_window(&moved, list, n, before, function) ||
+		    eb_text_overlapping(list[n - before].at, moved.displaced, NULL))
+			continue;
+		eb_scan(module, function, list[n - before].at, list[n - before].at + moved.displaced, &scan);
+		if (!scan.into && !scan.unreadable && write_window(gate, &moved, before))
+			return 1;
+	}
+	return 0;
+}
+
+int eb_gate_make(const struct eb_module *module, const struct eb_extent *function, unsigned char *at)
+{
+	struct eb_gate *gate = calloc(1, sizeof(*gate));
+
+	if (!gate)
+		return 0;
+	gate->address = at;
+	gate->path = eb_gate_path;
+	if (eb_text_overlapping(at, CALL_SIZE_, NULL) ||
+	    (!through_hole(gate, module) && !through_window(gate, module, function))) {
+		free(gate);
+		return 0;
+	}
+	if (gate->hop.at)
+		eb_text_add(&gate->hop);
+	eb_text_add(&gate->patch);
+	gate->next_gate = gates;
+	gates = gate;
+	return !switch_both(gate, 1);
+}
+
+void eb_gates_switch(int on)
+{
+	for (struct eb_gate *gate = gates; gate; gate = gate->next_gate)
+		switch_both(gate, on);
+}
