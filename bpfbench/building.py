@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bpfbench.errors import BenchError
-from bpfbench.steps import Step
+from bpfbench.steps import Standing, Step
 from bpfbench.store.keys import Key, make_key
 
 if TYPE_CHECKING:
@@ -15,38 +19,159 @@ if TYPE_CHECKING:
     from bpfbench.measure.request import Output
     from bpfbench.model.types import Package
     from bpfbench.progress import Progress
+    from bpfbench.store.store import Item
 
 
-def build_step(context: Context, package: Package) -> Step:
-    """Return the step that builds a package by its recipe.
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """A package, and how it is built in this checkout."""
 
-    Its key raises ``BenchError`` when a compiler or an input is missing.
-    """
-    recipe = importlib.import_module(f"bpfbench.build.{package.recipe}")
-    root, cache = context.layout.root, context.layout.state / "toolchain"
+    context: Context
+    package: Package
 
-    def key() -> Key:
-        known = context.package_keys.get(package.name)
+    def key(self) -> Key | None:
+        """Return the key of the output; None while a source or a dependency is not known yet."""
+        known = self.context.package_keys.get(self.package.name)
         if known is None:
-            known = make_key(package.name, recipe.key_components(package, root, cache=cache))
-            context.package_keys[package.name] = known
+            components = self.components()
+            if components is None:
+                return None
+            known = make_key(self.package.name, components)
+            self.context.package_keys[self.package.name] = known
         return known
 
-    def make(tree: Path, progress: Progress) -> dict[str, Any]:
+    def components(self) -> Mapping[str, Any] | None:
+        """Return what the key is made of. Nothing is fetched for that."""
+        sources = self._source_hashes()
+        depends = {name: output_of(self.context, name) for name in self.package.depends}
+        if sources is None or None in depends.values():
+            return None
+        components = self._recipe().key_components(
+            self.package, self.context.layout.root, cache=self._cache, sources=sources,
+            requirements=self._requirements,
+        )  # fmt: skip
+        outputs = {name: output.hash for name, output in depends.items() if output}
+        return {**components, "depends": outputs} if outputs else components
+
+    def make(self, tree: Path, progress: Progress) -> dict[str, Any]:
+        """Build below ``tree``."""
         from bpfbench.build.invoke import supervised
         from bpfbench.process.reaper import Reaper
 
         progress("building")
-        logs = context.layout.state / "logs" / f"build_{package.name}"
-        with Reaper(context.mark) as reaper:
-            meta = dict(recipe.make(package, root, tree, cache=cache, run=supervised(reaper, logs)))
+        logs = self.context.layout.state / "logs" / f"build_{self.package.name}"
+        shutil.rmtree(logs, ignore_errors=True)
+        depends = {name: output_of(self.context, name) for name in self.package.depends}
+        with Reaper(self.context.mark) as reaper:
+            meta = self._recipe().make(
+                self.package, self.context.layout.root, tree, cache=self._cache, run=supervised(reaper, logs),
+                sources=self._source_trees(), requirements=self._requirements,
+                depends={name: output.tree for name, output in depends.items() if output},
+            )  # fmt: skip
         # Waiting and building take their time: what was edited meanwhile must not get the old key.
-        if make_key(package.name, recipe.key_components(package, root, cache=cache)) != key():
-            message = f"{package.name}: its inputs changed while it was built"
+        components = self.components()
+        if components is None or make_key(self.package.name, components) != self.key():
+            message = f"{self.package.name}: its inputs changed while it was built"
             raise BenchError(message, hint="run the same command again")
-        return meta
+        return dict(meta)
 
-    return Step(f"build_{package.name}", context.layout, key, make, shares_machine=True)
+    def _recipe(self) -> Any:
+        recipe = importlib.import_module(f"bpfbench.build.{self.package.recipe}")
+        if not hasattr(recipe, "key_components"):
+            where = f"bpfbench/build/{self.package.recipe}.py"
+            raise BenchError(f"{self.package.location}: recipe: {where} is no recipe")
+        return recipe
+
+    @property
+    def _cache(self) -> Path:
+        return self.context.layout.state / "toolchain"
+
+    @property
+    def _requirements(self) -> list[Any]:
+        return [self.context.model.requirements[name] for name in self.package.needs]
+
+    def _source_hashes(self) -> dict[str, str] | None:
+        if not self.package.sources:
+            return {}
+        from bpfbench import fetching
+
+        found = {name: fetching.source_hash(self.context, name) for name in self.package.sources}
+        known = {name: digest for name, digest in found.items() if digest}
+        return known if len(known) == len(found) else None
+
+    def _source_trees(self) -> dict[str, Path]:
+        if not self.package.sources:
+            return {}
+        from bpfbench import fetching
+
+        trees = {}
+        for name in self.package.sources:
+            tree = fetching.source_tree(self.context, name)
+            if tree is None:
+                raise BenchError(f"the source {name} is not in the store", hint=f"./bench fetch_{name}")
+            trees[name] = tree
+        return trees
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildStep(Step):
+    """Builds one package.
+
+    While a source that it needs is out of reach it counts as done without an output: what executes it is
+    *unsupported*. Naming the task on the command line makes an error of that.
+    """
+
+    builder: _Builder
+
+    def standing(self) -> Standing:
+        """Say whether there is something to build, and why."""
+        standing = Step.standing(self)
+        reason = None if standing.uptodate or self._named else self._missing()
+        return Standing(True, f"cannot be built: {reason}") if reason else standing
+
+    def run(self, progress: Progress) -> Item | None:  # type: ignore[override] # None: out of reach
+        """Realise the output, and point to it."""
+        reason = None if self.item() else self._missing()
+        if reason is None:
+            return Step.run(self, progress)
+        if self._named:
+            sources = self.builder.package.sources
+            tasks = " ".join(f"fetch_{name}" for name in sources)
+            hint = f"./bench {tasks} tries again" if sources else None
+            raise BenchError(f"{self.builder.package.name} cannot be built: {reason}", hint=hint)
+        return None
+
+    def _missing(self) -> str | None:
+        return unavailable(self.builder.context, self.builder.package)
+
+    @property
+    def _named(self) -> bool:
+        return any(fnmatchcase(self.name, pattern) for pattern in self.builder.context.named)
+
+
+def build_step(context: Context, package: Package) -> BuildStep:
+    """Return the step that builds a package by its recipe.
+
+    Its key raises ``BenchError`` when a compiler or an input is missing.
+    """
+    builder = _Builder(context, package)
+    name = f"build_{package.name}"
+    return BuildStep(name, context.layout, builder.key, builder.make, shares_machine=True, builder=builder)
+
+
+def unavailable(context: Context, package: Package) -> str | None:
+    """Return why a package cannot be built: a source of its own, or of what it depends on, is out of reach."""
+    for name in package.sources:
+        from bpfbench import fetching
+
+        reason = None if fetching.source_tree(context, name) else fetching.unavailable(context, name)
+        if reason:
+            return f"its source {name} is out of reach: {reason}"
+    for name in package.depends:
+        reason = None if output_of(context, name) else unavailable(context, context.model.packages[name])
+        if reason:
+            return f"{name}, which it is made from, cannot be built: {reason}"
+    return None
 
 
 def output_of(context: Context, name: str) -> Output | None:

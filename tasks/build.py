@@ -18,7 +18,8 @@ def task_builds() -> Iterator[dict[str, Any]]:
     """Build each package."""
     context = current()
     for package in context.model.packages.values():
-        after = [f"build_{name}" for name in package.depends] + [f"system:{package.name}"] * bool(package.needs)
+        after = [f"fetch_{name}" for name in package.sources] + [f"build_{name}" for name in package.depends]
+        after += [f"system:{package.name}"] * bool(package.needs)
         step = functools.partial(_step, context, package)
         yield task_of(f"build_{package.name}", f"build: {package.title}", step, after)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from bpfbench.errors import BenchError
 
@@ -24,10 +24,32 @@ class Outcome(NamedTuple):
     code: int
     out: str
     err: str
+    log: str = ""
+    """Where all that it said can be read, if that was written down."""
 
 
 Invoke = Callable[[Sequence[str], Path], Outcome]
 """Runs one command to its end in a directory, in the environment of ``environment()``."""
+
+
+class Run(Protocol):
+    """An ``Invoke`` that can do more, for the builds of others."""
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        name: str | None = None,
+        wall: float = WALL,
+        silence: float | None = None,
+    ) -> Outcome:
+        """Run ``argv`` in ``env`` (None: ``environment()``).
+
+        With a ``name``, both streams go into one log of that name and ``Outcome.log`` says where it is.
+        Raises ``BenchError`` after ``wall`` seconds, or after ``silence`` seconds without a word.
+        """
 
 
 def environment() -> dict[str, str]:
@@ -43,8 +65,16 @@ def environment() -> dict[str, str]:
     }
 
 
-def invoke(argv: Sequence[str], cwd: Path) -> Outcome:
-    """Run a command that ends soon: questions to compilers.
+def invoke(
+    argv: Sequence[str],
+    cwd: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    name: str | None = None,
+    wall: float = WALL,
+    silence: float | None = None,
+) -> Outcome:
+    """Run a command that ends soon: questions to compilers. Neither ``name`` nor ``silence`` matters here.
 
     Raises ``BenchError`` when it cannot be started or does not end.
     """
@@ -52,18 +82,18 @@ def invoke(argv: Sequence[str], cwd: Path) -> Outcome:
 
     try:
         done = subprocess.run(
-            argv, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
-            errors="replace", timeout=WALL, check=False,
+            argv, cwd=cwd, env=env or environment(), stdin=subprocess.DEVNULL, capture_output=True,
+            encoding="utf-8", errors="replace", timeout=wall, check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise BenchError(f"{argv[0]} did not end within {WALL:.0f} s") from error
+        raise BenchError(f"{argv[0]} did not end within {wall:.0f} s") from error
     except OSError as error:
         raise BenchError(f"{argv[0]} cannot be started: {error.strerror}", hint="./bench system") from error
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
-def supervised(reaper: Reaper, log_dir: Path) -> Invoke:
-    """Return an ``Invoke`` whose commands end with us, by whatever way, and leave their words in ``log_dir``.
+def supervised(reaper: Reaper, log_dir: Path) -> Run:
+    """Return a ``Run`` whose commands end with us, by whatever way, and leave their words in ``log_dir``.
 
     For the build itself. They run as the user who called us through sudo, if that is how we were called.
     """
@@ -71,17 +101,29 @@ def supervised(reaper: Reaper, log_dir: Path) -> Invoke:
 
     counter = itertools.count(1)
 
-    def run(argv: Sequence[str], cwd: Path) -> Outcome:
-        name = f"{next(counter):03d}-{Path(argv[0]).name}"
-        child = reaper.start(Command(tuple(argv), environment(), cwd, name, unprivileged=True), log_dir)
+    def run(
+        argv: Sequence[str],
+        cwd: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        name: str | None = None,
+        wall: float = WALL,
+        silence: float | None = None,
+    ) -> Outcome:
+        log = f"{next(counter):03d}-{name or Path(argv[0]).name}"
+        command = Command(
+            tuple(argv), env or environment(), cwd, log, stdout="file" if name else "lines", unprivileged=True
+        )
+        child = reaper.start(command, log_dir)
         try:
-            ended = child.wait(WALL)
+            ended = child.wait(wall, silence=silence)
         finally:
             child.stop()
         if ended.code is None:
-            hint = "is there memory enough?"
-            raise BenchError(f"{shlex.join(argv)} was killed by {ended.signal}", hint=hint)
-        out, err = (log.read_text("utf-8", "replace") for log in (child.out, child.err))
-        return Outcome(ended.code, out, err)
+            killed = f"{shlex.join(argv)} was killed by {ended.signal}\n{child.tail()}".rstrip()
+            raise BenchError(killed, hint="is there memory enough?")
+        out = child.out.read_text("utf-8", "replace")
+        err = "" if name else child.err.read_text("utf-8", "replace")
+        return Outcome(ended.code, out, err, str(child.out))
 
     return run

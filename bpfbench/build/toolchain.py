@@ -17,7 +17,11 @@ from bpfbench.build.digests import FileDigests, Memory, hash_mapping
 from bpfbench.build.invoke import environment, invoke
 from bpfbench.errors import BenchError
 
-STARTS: Mapping[str, tuple[str, ...]] = {"gcc": ("cc1", "collect2", "as", "ld"), "clang": ()}
+STARTS: Mapping[str, tuple[str, ...]] = {
+    "gcc": ("cc1", "collect2", "as", "ld"),
+    "g++": ("cc1plus", "collect2", "as", "ld"),
+    "clang": (),
+}
 """Compiler → programs that it starts for us. With ``-target bpf -c`` clang does everything itself."""
 
 _LIBRARY = re.compile(r"^\s*(?:\S+ => )?(/\S+) \(0x", re.MULTILINE)
@@ -62,6 +66,17 @@ class Toolchain:
                 )
             self._known[name] = self._remembered(name, path) or self._look(name, path)
         return self._known[name]
+
+    def library(self, compiler: str, name: str) -> str:
+        """Return the path of a library that ``compiler`` brings; ``name`` itself where it has none."""
+        tool = self.tool(compiler)
+        question, state = f"library {compiler} {name}", tool.identity()
+        known = self.memory.get(question)
+        if not isinstance(known, dict) or known.get("state") != state:
+            path = invoke([tool.path, f"-print-file-name={name}"], Path("/")).out.strip()
+            known = {"state": state, "path": path}
+            self.memory.put(question, known)
+        return str(known["path"])
 
     def save(self) -> None:
         """Keep what was learnt for the next call."""

@@ -7,7 +7,7 @@ whenever.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,13 @@ from bpfbench.build.reads import (
 from bpfbench.build.steps import Step
 from bpfbench.build.toolchain import Toolchain
 from bpfbench.errors import BenchError
-from bpfbench.model.types import Artefact, Package
+from bpfbench.model.types import Artefact, Package, Requirement
 
 VERSION = 1
 """Raise it when outputs change in a way that neither commands nor inputs show."""
+
+_NONE: Mapping[str, str] = {}
+_NO_TREES: Mapping[str, Path] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,20 @@ class Plan:
     """Real path → SHA-256 of every file outside the checkout that is read."""
 
 
-def key_components(package: Package, root: Path, *, cache: Path) -> Mapping[str, Any]:
+def key_components(
+    package: Package,
+    root: Path,
+    *,
+    cache: Path,
+    sources: Mapping[str, str] = _NONE,
+    requirements: Sequence[Requirement] = (),
+) -> Mapping[str, Any]:
     """Return everything that can change the package's output, in JSON's types and free of this checkout's
     path.
 
-    ``cache`` is a directory for what was learnt about compilers. Raises ``BenchError`` for a missing
-    compiler, header, library or input, and for a source that reads a file of the checkout that is no
-    declared input.
+    ``cache`` is a directory for what was learnt about compilers. Neither ``sources`` nor ``requirements``
+    matter here: files of the system count by content. Raises ``BenchError`` for a missing compiler, header,
+    library or input, and for a source that reads a file of the checkout that is no declared input.
     """
     toolchain = Toolchain(cache)
     plan = plan_build(package, root, toolchain)
@@ -67,7 +77,17 @@ def key_components(package: Package, root: Path, *, cache: Path) -> Mapping[str,
     }
 
 
-def make(package: Package, root: Path, tree: Path, *, cache: Path, run: Invoke = invoke) -> Mapping[str, Any]:
+def make(
+    package: Package,
+    root: Path,
+    tree: Path,
+    *,
+    cache: Path,
+    run: Invoke = invoke,
+    sources: Mapping[str, Path] = _NO_TREES,
+    depends: Mapping[str, Path] = _NO_TREES,
+    requirements: Sequence[Requirement] = (),
+) -> Mapping[str, Any]:
     """Build the package's artefacts below ``tree`` and return what the manifest should remember.
 
     ``run`` executes one compiler call. Raises ``BenchError`` with the compiler's words and the command to
