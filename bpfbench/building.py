@@ -160,7 +160,7 @@ def build_step(context: Context, package: Package) -> BuildStep:
 
 
 def unavailable(context: Context, package: Package) -> str | None:
-    """Return why a package cannot be built: a source of its own, or of what it depends on, is out of reach."""
+    """Return why a package cannot be built: a source of its own, or of a dependency, is out of reach."""
     for name in package.sources:
         from bpfbench import fetching
 
