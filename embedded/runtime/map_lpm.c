@@ -76,12 +76,14 @@ static long update(struct eb_map *map, const void *key, const void *value, uint6
 {
 	uint32_t length = *(const eb_u32 *)key;
 	struct prefix prefix;
+	long error;
 
 	if (length > longest(map))
 		return -EINVAL;
 	cut(map, &prefix, key, length);
 	__atomic_fetch_or(&lengths(map)[length / 8], (uint8_t)(1u << length % 8), __ATOMIC_RELAXED);
-	return eb_map_hash.update(map, &prefix, value, flags);
+	error = eb_map_hash.update(map, &prefix, value, flags);
+	return error == -E2BIG ? -ENOSPC : error; /* as the kernel's trie says it */
 }
 
 static long erase(struct eb_map *map, const void *key)

@@ -74,10 +74,10 @@ EB_HELPER(eb_perf_event_output)
 	event = index ? eb_object_find(index, EB_EVENT) : NULL;
 	if (!event || !event->size)
 		return (uint64_t)-ENOENT;
-	if (!eb_lock(eb_object_memory(event), &token))
+	if (!eb_acquire(eb_object_memory(event), &token))
 		return (uint64_t)-EBUSY;
 	result = write_record(eb_object_memory(event), page_of(event), (const void *)r4, r5);
-	eb_unlock(eb_object_memory(event), token);
+	eb_release(eb_object_memory(event), token);
 	eb_output_wake();
 	return (uint64_t)result;
 }

@@ -44,7 +44,7 @@ static long push(struct eb_map *map, const void *value, uint64_t flags)
 
 	if (flags > BPF_EXIST || flags == BPF_NOEXIST)
 		return -EINVAL;
-	if (!eb_lock(&queue->lock, &token))
+	if (!eb_acquire(&queue->lock, &token))
 		return -EBUSY;
 	if (queue->last - queue->first == map->entries) {
 		if (flags == BPF_EXIST)
@@ -56,7 +56,7 @@ static long push(struct eb_map *map, const void *value, uint64_t flags)
 		eb_copy(entry(map, queue->last), value, map->value_size);
 		eb_store(&queue->last, queue->last + 1);
 	}
-	eb_unlock(&queue->lock, token);
+	eb_release(&queue->lock, token);
 	return result;
 }
 
@@ -65,12 +65,12 @@ static inline long take(struct eb_map *map, void *value, int newest, int remove)
 	struct queue *queue = (struct queue *)map->memory;
 	uint64_t token;
 
-	if (!eb_lock(&queue->lock, &token)) {
+	if (!eb_acquire(&queue->lock, &token)) {
 		eb_zero(value, map->value_size);
 		return -EBUSY;
 	}
 	if (queue->last == queue->first) {
-		eb_unlock(&queue->lock, token);
+		eb_release(&queue->lock, token);
 		eb_zero(value, map->value_size);
 		return -ENOENT;
 	}
@@ -79,7 +79,7 @@ static inline long take(struct eb_map *map, void *value, int newest, int remove)
 		eb_store(&queue->last, queue->last - 1);
 	else if (remove)
 		eb_store(&queue->first, queue->first + 1);
-	eb_unlock(&queue->lock, token);
+	eb_release(&queue->lock, token);
 	return 0;
 }
 

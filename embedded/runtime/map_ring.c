@@ -92,7 +92,7 @@ static struct header *reserve(struct eb_map *map, uint64_t length)
 	uint64_t token, at, next;
 	struct header *header = NULL;
 
-	if (eb_unlikely(length > map->mask || !eb_lock(&map->ring->lock, &token)))
+	if (eb_unlikely(length > map->mask || !eb_acquire(&map->ring->lock, &token)))
 		return NULL;
 	at = eb_peek(producer(map));
 	next = at + eb_round(length + sizeof(*header), 8);
@@ -102,7 +102,7 @@ static struct header *reserve(struct eb_map *map, uint64_t length)
 		eb_poke(&header->length, (uint32_t)length | BPF_RINGBUF_BUSY_BIT);
 		eb_store(producer(map), next);
 	}
-	eb_unlock(&map->ring->lock, token);
+	eb_release(&map->ring->lock, token);
 	return header;
 }
 

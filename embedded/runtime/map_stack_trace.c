@@ -99,10 +99,10 @@ EB_HELPER(eb_get_stackid)
 	n = walk((const struct eb_regs *)r1, ips, map->value_size / 8, r3 & BPF_F_SKIP_FIELD_MASK);
 	if (!n)
 		return (uint64_t)-EFAULT;
-	if (!eb_lock((struct eb_lock *)map->memory, &token))
+	if (!eb_acquire((struct eb_lock *)map->memory, &token))
 		return (uint64_t)-EBUSY;
 	result = store(map, hash_of(ips, n), ips, n, r3);
-	eb_unlock((struct eb_lock *)map->memory, token);
+	eb_release((struct eb_lock *)map->memory, token);
 	return (uint64_t)result;
 }
 

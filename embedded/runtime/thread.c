@@ -162,7 +162,7 @@ static int lock_slowly(struct eb_lock *lock, uint64_t token)
 	return taken;
 }
 
-int eb_lock(struct eb_lock *lock, uint64_t *token)
+int eb_acquire(struct eb_lock *lock, uint64_t *token)
 {
 	uint64_t nobody = 0;
 

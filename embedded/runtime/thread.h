@@ -76,8 +76,8 @@ struct eb_lock {
  * For the few instructions that change a ring or a queue; they must leave it whole wherever they are cut off. 0: not to be had now, also
  * when this very thread has it (a signal came in between): the operation is then refused, nobody waits for ever.
  */
-int eb_lock(struct eb_lock *lock, uint64_t *token);
-static inline void eb_unlock(struct eb_lock *lock, uint64_t token)
+int eb_acquire(struct eb_lock *lock, uint64_t *token);
+static inline void eb_release(struct eb_lock *lock, uint64_t token)
 {
 	if (eb_likely(eb_peek(&lock->word) == token)) /* or it was taken from us */
 		eb_store(&lock->word, 0);

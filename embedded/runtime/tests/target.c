@@ -1,0 +1,38 @@
+/* A function to be probed, called as often as the argument says, by as many threads as the second says. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+__attribute__((noinline)) unsigned long work(unsigned a, const char *text, const void *bad)
+{
+	__asm__ volatile("" : : "r"(text), "r"(bad) : "memory");
+	return a * 2ul;
+}
+
+static unsigned calls;
+
+static void *run(void *unused)
+{
+	char text[64];
+
+	for (unsigned i = 0; i < calls; i++) {
+		snprintf(text, sizeof(text), "call number %u of many, many more", i);
+		work(i, text, (const void *)0xdead000000000000);
+	}
+	return unused;
+}
+
+int main(int argc, char **argv)
+{
+	int threads = argc > 2 ? atoi(argv[2]) : 0;
+	pthread_t thread[64];
+
+	calls = argc > 1 ? (unsigned)atoi(argv[1]) : 1;
+	for (int i = 0; i < threads && i < 64; i++)
+		pthread_create(&thread[i], NULL, run, NULL);
+	for (int i = 0; i < threads && i < 64; i++)
+		pthread_join(thread[i], NULL);
+	if (!threads)
+		run(NULL);
+	return 0;
+}
