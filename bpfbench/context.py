@@ -15,7 +15,8 @@ from bpfbench.errors import BenchError
 from bpfbench.layout import Layout
 from bpfbench.measure import prerequisites
 from bpfbench.model.cache import load_cached
-from bpfbench.model.types import Experiment, Model, Profile, Words
+from bpfbench.model.outline import Outline, outline_of, outlines
+from bpfbench.model.types import Model, Profile, Words
 from bpfbench.model.words import parse_words
 
 # What `doit list` does not look at is imported where it is: most calls of doit have nothing to do.
@@ -74,10 +75,15 @@ class Context:
         """The keys of packages that were looked at already: one call builds and measures what it found first."""
         return {}
 
-    def packages(self, experiment: Experiment) -> list[str]:
-        """Return the packages that an experiment executes: its workload's and those of its arms' runtimes."""
-        runtimes = [self.model.runtimes[arm.runtime] for arm in experiment.arms]
-        return sorted({*experiment.packages, *(name for runtime in runtimes for name in runtime.packages)})
+    @cached_property
+    def source_keys(self) -> dict[str, Key]:
+        """The same for sources."""
+        return {}
+
+    @cached_property
+    def named(self) -> set[str]:
+        """The names and patterns of tasks that this call was given: what is named is tried, whatever is recorded."""
+        return set()
 
     @property
     def _partial(self) -> str:
@@ -100,15 +106,27 @@ class Context:
     def _overrides(self) -> str:
         return "".join(f"@{name}" for name in sorted(self.words.overrides))
 
-    def chosen(self) -> list[Experiment]:
-        """Return the experiments that have any of the arms and cases asked for."""
-        words = self.words
-        return [
-            experiment
-            for experiment in self.model.experiments.values()
-            if (words.arms is None or any(arm.name in words.arms for arm in experiment.arms))
-            and (words.cases is None or any(case.name in words.cases for case in experiment.cases))
-        ]
+    @cached_property
+    def pointers(self) -> str:
+        """Where pointers lie, as the start of a file name: there may be thousands of tasks."""
+        return f"{self.layout.pointers}/"
+
+    @cached_property
+    def chosen(self) -> tuple[Outline, ...]:
+        """The experiments that have any of the arms and cases asked for."""
+        words, experiments = self.words, self.model.experiments
+        found = outlines(self.model)
+        if words.arms is not None:
+            arms = set(words.arms)
+            found = [one for one in found if any(arm.name in arms for arm in experiments[one.name].arms)]
+        if words.cases is not None:
+            cases = set(words.cases)
+            found = [one for one in found if any(case.name in cases for case in experiments[one.name].cases)]
+        return tuple(found)
+
+    def packages(self, experiment: str) -> tuple[str, ...]:
+        """Return the packages that an experiment executes: its workload's and those of its arms' runtimes."""
+        return outline_of(self.model.experiments[experiment], self.model).packages
 
 
 def create(root: Path, words: Mapping[str, str], cwd: Path) -> Context:

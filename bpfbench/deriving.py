@@ -14,7 +14,6 @@ from bpfbench.store.keys import Key, make_key
 
 if TYPE_CHECKING:
     from bpfbench.context import Context
-    from bpfbench.model.types import Experiment
     from bpfbench.progress import Progress
 
 
@@ -23,16 +22,16 @@ def result_path(context: Context, experiment: str) -> Path:
     return context.results / f"{experiment}.json"
 
 
-def check_step(context: Context, experiment: Experiment) -> Step:
+def check_step(context: Context, experiment: str) -> Step:
     """Return the step that holds a result against its schema and its meaning."""
-    path, schema = result_path(context, experiment.name), context.layout.schemas / "result.json"
+    path, schema = result_path(context, experiment), context.layout.schemas / "result.json"
 
     def key() -> Key | None:
         seen = _digests([path, schema])
         if seen is None:
             return None
         code = context.codes.of(["check", "resultview.py"])
-        return make_key(f"check-{experiment.name}", {"seen": seen, "code": code, "pins": _pins(context)})
+        return make_key(f"check-{experiment}", {"seen": seen, "code": code, "pins": _pins(context)})
 
     def make(tree: Path, progress: Progress) -> None:
         from bpfbench.check.check import check_result
@@ -41,15 +40,15 @@ def check_step(context: Context, experiment: Experiment) -> Step:
         problems = check_result(load(path), context.layout.schemas)
         if problems:
             lines = "\n".join(f"  {problem.path}: {problem.message}" for problem in problems)
-            raise BenchError(f"{path}: this result does not hold:\n{lines}", hint=f"delete it and run: ./bench run_{experiment.name}")
+            raise BenchError(f"{path}: this result does not hold:\n{lines}", hint=f"delete it and run: ./bench run_{experiment}")
         (tree / "verdict.json").write_text('{"problems": 0}\n')
 
-    return Step(f"check_{experiment.name}", context.layout, key, make)
+    return Step(f"check_{experiment}", context.layout, key, make)
 
 
-def figure_step(context: Context, experiment: Experiment) -> Step:
+def figure_step(context: Context, experiment: str) -> Step:
     """Return the step that draws a result."""
-    path, formats = result_path(context, experiment.name), context.profile.figure_formats
+    path, formats = result_path(context, experiment), context.profile.figure_formats
 
     def key() -> Key | None:
         seen = _digests([path])
@@ -61,7 +60,7 @@ def figure_step(context: Context, experiment: Experiment) -> Step:
             "code": context.codes.of(["report", "resultview.py"]),
             "pins": _pins(context),
         }
-        return make_key(f"figure-{experiment.name}", components)
+        return make_key(f"figure-{experiment}", components)
 
     def make(tree: Path, progress: Progress) -> None:
         from bpfbench.report.figures import draw
@@ -70,12 +69,12 @@ def figure_step(context: Context, experiment: Experiment) -> Step:
         for name, content in draw(load(path), formats).items():
             (tree / name).write_bytes(content)
 
-    return Step(f"figure_{experiment.name}", context.layout, key, make, View(context.results / "figures"))
+    return Step(f"figure_{experiment}", context.layout, key, make, View(context.results / "figures"))
 
 
-def report_step(context: Context, experiments: Iterable[Experiment]) -> Step:
+def report_step(context: Context, experiments: Iterable[str]) -> Step:
     """Return the step that writes the report of all results that this call's experiments have."""
-    names = [experiment.name for experiment in experiments]
+    names = list(experiments)
 
     def there() -> list[str]:
         return [name for name in names if result_path(context, name).exists()]

@@ -54,7 +54,7 @@ class MeasureStep:
 
     def request(self) -> Request | None:
         """Return what this run would measure; None while a package is not built."""
-        outputs = {name: self.output(name) for name in self.context.packages(self.experiment)}
+        outputs = {name: self.output(name) for name in self.context.packages(self.experiment.name)}
         if any(output is None for output in outputs.values()):
             return None
         return self._request({name: output for name, output in outputs.items() if output})
@@ -89,7 +89,7 @@ class MeasureStep:
         request = self.request()
         key = self._samples().key()
         if request is None or key is None:
-            needed = " and ".join(f"build_{name}" for name in self.context.packages(self.experiment))
+            needed = " and ".join(f"build_{name}" for name in self.context.packages(self.experiment.name))
             message = f"{self.name}: {needed} must be run first"
             raise BenchError(message, hint=f"./bench {self.name} does that, without -s")
         measured = measure(request, key, self.context.layout, self.context.mark, progress)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bpfbench.context import Context, current
-from bpfbench.model.types import Experiment
 from tasks.task import task_of
 
 if TYPE_CHECKING:
@@ -17,12 +16,12 @@ if TYPE_CHECKING:
 def task_checks() -> Iterator[dict[str, Any]]:
     """Check each result."""
     context = current()
-    for experiment in context.chosen():
-        step = functools.partial(_step, context, experiment)
+    for experiment in context.chosen:
+        step = functools.partial(_step, context, experiment.name)
         yield task_of(f"check_{experiment.name}", f"check the result of {experiment.name}", step, [f"run_{experiment.name}"])
 
 
-def _step(context: Context, experiment: Experiment) -> Step:
+def _step(context: Context, experiment: str) -> Step:
     from bpfbench.deriving import check_step
 
     return check_step(context, experiment)

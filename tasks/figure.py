@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bpfbench.context import Context, current
-from bpfbench.model.types import Experiment
 from tasks.task import clean_view, task_of
 
 if TYPE_CHECKING:
@@ -17,13 +16,13 @@ if TYPE_CHECKING:
 def task_figures() -> Iterator[dict[str, Any]]:
     """Draw each result."""
     context = current()
-    for experiment in context.chosen():
-        step = functools.partial(_step, context, experiment)
+    for experiment in context.chosen:
+        step = functools.partial(_step, context, experiment.name)
         after = [f"check_{experiment.name}"]
         yield task_of(f"figure_{experiment.name}", f"draw {experiment.name}", step, after, clean=[clean_view(step)])
 
 
-def _step(context: Context, experiment: Experiment) -> Step:
+def _step(context: Context, experiment: str) -> Step:
     from bpfbench.deriving import figure_step
 
     return figure_step(context, experiment)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bpfbench.context import Context, current
-from bpfbench.model.types import Experiment
 from tasks.task import task_of
 
 if TYPE_CHECKING:
@@ -17,14 +16,15 @@ if TYPE_CHECKING:
 def task_runs() -> Iterator[dict[str, Any]]:
     """Measure each experiment."""
     context = current()
-    for experiment in context.chosen():
-        after = [f"build_{name}" for name in context.packages(experiment)] + [f"system:{experiment.name}"] * bool(experiment.needs)
-        step = functools.partial(_step, context, experiment)
+    for experiment in context.chosen:
+        after = [f"build_{name}" for name in experiment.packages]
+        after += [f"system:{experiment.name}"] * bool(experiment.needs)
+        step = functools.partial(_step, context, experiment.name)
         yield task_of(f"run_{experiment.name}", f"measure: {experiment.title}", step, after)
 
 
-def _step(context: Context, experiment: Experiment) -> MeasureStep:
+def _step(context: Context, experiment: str) -> MeasureStep:
     from bpfbench.building import output_of
     from bpfbench.measuring import MeasureStep
 
-    return MeasureStep(context, experiment, functools.partial(output_of, context))
+    return MeasureStep(context, context.model.experiments[experiment], functools.partial(output_of, context))

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bpfbench.context import current
-from bpfbench.model.types import Experiment, Package, Requirement
+from bpfbench.model.outline import Outline, outlines
+from bpfbench.model.types import Package, Requirement
 from tasks.task import action
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def task_system() -> Iterator[dict[str, Any]]:
     """Install what is missing (root on Debian and Ubuntu), or say the one command to type."""
     model = current().model
     needs: dict[str, dict[str, None]] = {}
-    owners: list[Package | Experiment] = [*model.packages.values(), *model.experiments.values()]
+    owners: list[Package | Outline] = [*model.packages.values(), *outlines(model)]
     for owner in owners:
         if owner.needs:  # a package and an experiment of the same name share a sub-task
             needs.setdefault(owner.name, {}).update(dict.fromkeys(owner.needs))

@@ -71,7 +71,7 @@ def task_of(
     return {
         "basename": name,
         "doc": doc,
-        "targets": [str(context.current().layout.pointers / f"{name}.json")],
+        "targets": [f"{context.current().pointers}{name}.json"],
         "uptodate": [made.uptodate],
         "task_dep": list(after),
         "actions": [action(name, lambda progress: made().run(progress))],

@@ -21,7 +21,7 @@ def close(context: Context, settled: Collection[str], out: TextIO) -> bool:
     ``settled`` names the tasks that are done or were up to date: nothing is said of what this call did not
     look at. An arm that *failed* makes the call fail; one that is merely *unsupported* here does not.
     """
-    names = [experiment.name for experiment in context.chosen() if f"run_{experiment.name}" in settled]
+    names = [experiment.name for experiment in context.chosen if f"run_{experiment.name}" in settled]
     results, problems = shown_results(context, names)
     out.write("".join(f"{line}\n" for line in arm_table(results)))
     out.write("".join(f"{problem}\n" for problem in problems))

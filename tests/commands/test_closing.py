@@ -14,7 +14,7 @@ def here(tmp_path):
     results = tmp_path / "results" / "machine" / "quick"
     results.mkdir(parents=True)
     names = [SimpleNamespace(name=name) for name in ("uprobe", "other")]
-    return SimpleNamespace(results=results, cwd=tmp_path, chosen=lambda: names)
+    return SimpleNamespace(results=results, cwd=tmp_path, chosen=names)
 
 
 def put(here, result, name="uprobe"):
