@@ -61,7 +61,10 @@ class Run(DoitRun):  # type: ignore[misc]
         from bpfbench.store.locks import CheckoutLock
         from bpfbench.store.uses import holding
 
+        if here.words.to is not None:
+            raise BenchError("to= goes with `lock` alone", hint="./bench lock NAME to=REFERENCE")
         identity.drop()
+        here.named.update([] if self.sel_default_tasks else self.sel_tasks)
         killed = here.layout.lock.exists()  # only a holder that was killed leaves the file
         with CheckoutLock(here.layout.lock, " ".join(["doit", *sys.argv[1:]])), holding():
             _clean_up(here, killed=killed)

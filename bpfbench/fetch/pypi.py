@@ -20,6 +20,14 @@ from bpfbench.fetch.tools import Obtained, Tools, environment
 from bpfbench.process.identity import invoker
 
 HOST = "the Python package index"
+_SETTINGS = tuple(
+    f"PIP_{name}"
+    for name in (
+        "CERT", "CLIENT_CERT", "CONFIG_FILE", "EXTRA_INDEX_URL", "FIND_LINKS", "INDEX_URL", "KEYRING_PROVIDER", "NO_INDEX", "PROXY",
+        "TRUSTED_HOST",
+    )
+)  # fmt: skip
+"""Pip's settings that say how packages are reached; others would change what is done with them."""
 _UNREACHABLE = re.compile(
     r"NewConnectionError|ConnectTimeout|Max retries|Temporary failure in name|Name or service|ReadTimeout|unreachable"
 )
@@ -53,7 +61,7 @@ def _download(project: str, version: str, file: str, sha256: str | None, tools: 
         "--dest", str(place / "files"), "-r", str(wanted),
     )  # fmt: skip
     tools.progress(f"{HOST}: looking for {file}")
-    env = environment(_home(), "PIP_")
+    env = environment(_home(), *_SETTINGS)
     try:
         ended, out, err = tools.run(argv, cwd=place, env=env, what=HOST, host=HOST, signs=_sign)
     except Unavailable as error:

@@ -268,6 +268,8 @@ class Words:
     """Source or package name → absolute path of a local stand-in."""
     take: str | None = None
     """Names another measurement of the same thing, kept beside the first; None: the first."""
+    to: str | None = None
+    """For ``lock``: the reference that a source is to have from now on."""
     accept_noise: bool = False
     """Whether to measure on a machine that is too busy, and say so in the result, instead of refusing."""
 

@@ -13,6 +13,10 @@ from bpfbench.model.types import Model, Words
 from bpfbench.model.units import DURATION, seconds
 
 
+REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~/-]*")
+"""What a source's reference may look like: as in schemas/source.json."""
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
     """A word that may be given: ``name=value``, and what it does."""
@@ -30,6 +34,7 @@ WORDS = (
     Word("store", "PATH", "a store in another place, which several checkouts may share"),
     Word("take", "NAME", "measure the same again, kept beside the first result"),
     Word("noise", "accept", "measure although the machine is busy; the result says so"),
+    Word("to", "REFERENCE", "for `lock` with one name: the version, tag, branch or commit that it is to have"),
     Word("override.NAME", "PATH", "a local checkout or build in place of that source or package"),
 )
 """Every word there is; ``override.NAME`` stands for as many as there are sources and packages."""
@@ -68,6 +73,7 @@ def parse_words(words: Mapping[str, str], model: Model, cwd: Path) -> Words:
         store=reader.store,
         overrides=reader.overrides,
         take=reader.take,
+        to=reader.to,
         accept_noise=reader.accept_noise,
     )
 
@@ -86,6 +92,7 @@ class _Reader:
         self.store: str | None = None
         self.overrides: dict[str, str] = {}
         self.take: str | None = None
+        self.to: str | None = None
         self.accept_noise = False
 
     def read(self, name: str, value: str) -> None:
@@ -104,6 +111,8 @@ class _Reader:
             self.store = self.directory(value)
         elif name == "take":
             self.take = self.plain_name(value)
+        elif name == "to":
+            self.to = self.reference(value)
         elif name == "noise":
             self.accept_noise = self.known(name, value, "way to treat noise", ["accept"])
         elif name == "override" or name.startswith("override."):
@@ -136,6 +145,12 @@ class _Reader:
         if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,30}", value):
             return value
         self.wrong(f'take={value}: expected a name of lower-case letters, digits, "-" and "_"', "for example take=2")
+        return None
+
+    def reference(self, value: str) -> str | None:
+        if REFERENCE.fullmatch(value):
+            return value
+        self.wrong(f"to={value}: expected a version, tag, branch or commit", "for example to=1.22.1")
         return None
 
     def directory(self, value: str) -> str | None:

@@ -27,6 +27,18 @@ Make = Callable[[Path], Mapping[str, Json] | None]
 """Fills the empty directory that it is given (or puts one file in its place); may return ``meta``."""
 
 
+class WrongHash(BenchError):
+    """A tree was made, and is not the one that was expected; nothing of it was kept."""
+
+    def __init__(self, name: str, expected: str, got: str) -> None:
+        super().__init__(
+            f"{name} has the tree hash {got}, but {expected} was expected",
+            hint="if the new content is what you want, pin its hash instead",
+        )
+        self.expected = expected
+        self.got = got
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """A thing in the store. ``tree`` is what was made: a directory, or a single file."""
@@ -165,11 +177,8 @@ def _make(key: Key, tree: Path, make: Make, expected_hash: str | None) -> Manife
     meta = plain(make(tree) or {}, f"{key.name}.meta")
     trees.seal(tree)
     manifest = manifests.describe(key, tree, meta)
-    if expected_hash not in (None, manifest.hash):
-        raise BenchError(
-            f"{key.name} has the tree hash {manifest.hash}, but {expected_hash} was expected",
-            hint="if the new content is what you want, pin its hash instead",
-        )
+    if expected_hash is not None and expected_hash != manifest.hash:
+        raise WrongHash(key.name, expected_hash, manifest.hash)
     return manifest
 
 
