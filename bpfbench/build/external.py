@@ -88,7 +88,7 @@ class External:
         return {
             "recipe": {"name": self.name, "version": self.version},
             "options": neutral,
-            "calls": [call.written() for call in self.calls(package)],
+            "calls": [call.written() for call in self._calls(package)],
             "compiler flags": list(compilers.FLAGS),
             "tools": tools,
             "sources": dict(sources),
@@ -119,12 +119,18 @@ class External:
         build = _Build(package, place, run)
         if names:
             build.watch_over(toolchain, names, system)
-        for call in self.calls(package):
+        for call in self._calls(package):
             build.run(call)
         outputs.collect(package, place, tree)
         build.check_covered(system, depends or {})
         scratch.remove(place)
         return {"tools": {name: toolchain.tool(name).version for name in names}, **build.told}
+
+    def _calls(self, package: Package) -> tuple[Call, ...]:
+        if not package.sources:
+            hint = "name what is built under `sources`"
+            raise BenchError(f"{package.location}: the recipe {self.name} needs a source", hint=hint)
+        return self.calls(package)
 
     def _tools(self, package: Package) -> tuple[str, ...]:
         languages = {"c": "gcc", "c++": "g++"}

@@ -98,6 +98,8 @@ def _documents(files: Mapping[str, bytes], schemas: Mapping[str, Schema], docume
         document = _document(path, content, schemas[kind], documents)
         if document is not None and kind == "experiment":
             _driver_params(document, files, documents)
+        if document is not None and kind == "package":
+            _recipe_options(document, files, documents)
         if document is None:
             continue
         if kind == "profiles":
@@ -122,19 +124,35 @@ def _driver_params(document: Document, files: Mapping[str, bytes], documents: Do
     """Hold what is for the driver alone against the driver's own schema, where it has one."""
     data = document.data
     driver = data.get("driver") if isinstance(data, dict) else None
-    path = f"schemas/driver_{driver}.json"
-    if path not in files:
-        return
-    try:
-        schema = read_schema(files[path], path)
-    except SpecErrors as errors:
-        documents.problems.extend(errors.errors)
+    schema = _schema_of_its_own(f"schemas/driver_{driver}.json", files, documents)
+    if schema is None:
         return
     case = schema_of(schema, "case")
     documents.problems.extend(validate(document, schema, ("params",)))
     cases = data.get("cases")
     for number in range(len(cases) if isinstance(cases, list) else 0):
         documents.problems.extend(validate(document, case, ("cases", number, "params")))
+
+
+def _recipe_options(document: Document, files: Mapping[str, bytes], documents: Documents) -> None:
+    """Hold what is for the recipe alone against the recipe's own schema, where it has one."""
+    data = document.data if isinstance(document.data, dict) else {}
+    schema = _schema_of_its_own(f"schemas/recipe_{data.get('recipe')}.json", files, documents)
+    if schema is None:
+        return
+    if "options" not in data and schema.get("required"):
+        documents.wrong(document, ("options",), "missing", schema.get("x-expected"))
+    documents.problems.extend(validate(document, schema, ("options",)))
+
+
+def _schema_of_its_own(path: str, files: Mapping[str, bytes], documents: Documents) -> Schema | None:
+    if path not in files:
+        return None
+    try:
+        return read_schema(files[path], path)
+    except SpecErrors as errors:
+        documents.problems.extend(errors.errors)
+        return None
 
 
 def _without_echoes(problems: list[SpecProblem]) -> list[SpecProblem]:

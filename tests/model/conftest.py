@@ -30,7 +30,7 @@ class Tree:
         self.root = root
         self.layout = Layout.of(root)
         shutil.copytree(HERE / "valid" / "specs", root / "specs")
-        shutil.copytree(HERE.parents[1] / "schemas", root / "schemas", ignore=shutil.ignore_patterns("driver_*"))
+        shutil.copytree(HERE.parents[1] / "schemas", root / "schemas", ignore=shutil.ignore_patterns("driver_*", "recipe_*"))
         for name in FILES:
             self.write(name, "")
 
