@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bpfbench.errors import BenchError
 from bpfbench.process.child import Child
 from bpfbench.process.command import minimal_env
 
@@ -20,6 +21,10 @@ FIRST_INSTRUCTIONS = {
 """Leading bytes (hex) → the name of the instruction, as experiment specs call it."""
 
 
+class Garbled(BenchError):
+    """A loader or victim did not keep to the line protocol (workloads/README.md)."""
+
+
 def first_instruction(code: str) -> str:
     """Return the name of the instruction at the start of ``code`` (hex), or ``unknown``."""
     return next((name for prefix, name in FIRST_INSTRUCTIONS.items() if code.startswith(prefix)), "unknown")
@@ -28,7 +33,7 @@ def first_instruction(code: str) -> str:
 def tell(child: Child, word: str, answer: str, deadline: float) -> dict[str, Any]:
     """Send a command of the line protocol and return the JSON that its answer carries.
 
-    Raises ``ProcessError`` when the process dies or keeps silent.
+    Raises ``ProcessError`` when the process dies or keeps silent, ``Garbled`` when it says something else.
     """
     child.send(word)
     return hear(child, answer, deadline)
@@ -37,9 +42,25 @@ def tell(child: Child, word: str, answer: str, deadline: float) -> dict[str, Any
 def hear(child: Child, answer: str, deadline: float) -> dict[str, Any]:
     """Wait for a line that begins with ``answer`` and return the JSON behind it."""
     line = child.expect(re.compile(rf"^{re.escape(answer)}( |$)"), deadline)
-    body = line[len(answer):].strip()
-    found = json.loads(body) if body.startswith("{") else {}
-    return dict(found)
+    return fields_of(line, line[len(answer) :].strip() or "{}")
+
+
+def fields_of(line: str, body: str) -> dict[str, Any]:
+    """Return the JSON object that ``body`` is; ``line`` is the whole line, for errors."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Garbled(f"expected a word and a JSON object, got the line {line[:200]!r}")
+    return Fields(found)
+
+
+class Fields(dict[str, Any]):
+    """What a process said of itself; a field that it left out is an error of the protocol."""
+
+    def __missing__(self, name: str) -> Any:
+        raise Garbled(f"the field {name!r} is missing in {json.dumps(self)[:200]}")
 
 
 def environment(extra: Mapping[str, str], work: Path, packages: Mapping[str, Path], segment: str) -> dict[str, str]:

@@ -11,14 +11,13 @@ Parameters of a case: ``function`` that is called and ``first_instruction`` that
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bpfbench.drivers.common import START_DEADLINE, environment, first_instruction, hear, tell
+from bpfbench.drivers.common import START_DEADLINE, Garbled, environment, fields_of, first_instruction, hear, tell
 from bpfbench.process.child import Child
 from bpfbench.process.command import Command
 from bpfbench.process.errors import ProcessError
@@ -30,6 +29,8 @@ for milliseconds to seconds; with a hundred short rounds at least one is left al
 ``time``. It is a mean over all calls of that round, never a lucky single call. Median and mean of all rounds are kept beside it."""
 LEAST_ROUND_NS = 2_000_000
 """A pilot doubles its calls until a round lasts this long, so that it knows the time a call takes."""
+STALL = 20.0
+"""Seconds that a machine may stall before a victim that does not answer is taken to hang."""
 MOST_CALLS = 2_000_000
 """Calls a round at most: a bare call of 2 ns needs no more for a clock of 30 ns resolution."""
 
@@ -75,7 +76,7 @@ class ProbePair:
             return pair.measure(plan)
         except Refused as refused:
             return _refused(cell, refused)
-        except (Invalid, ProcessError) as error:
+        except (Invalid, Garbled, ProcessError) as error:
             return Sample.failed(str(error))
         finally:
             pair.stop()
@@ -170,7 +171,7 @@ class _Pair:
     def _victim(self, word: str, answer: str, plan: Mapping[str, int]) -> dict[str, Any]:
         assert self.victim is not None
         # Generous: a hundred times the wanted sample time, for a machine that stalls; a hang is still noticed.
-        return tell(self.victim, word, answer, 20.0 + 100 * self.bench.profile.sample_time)
+        return tell(self.victim, word, answer, STALL + 100 * self.bench.profile.sample_time)
 
     def _finish(self) -> dict[str, Any]:
         """Let the victim exit, then read the counters, then let the loader exit."""
@@ -187,12 +188,14 @@ class _Pair:
             untouched = done["live_bytes"] == ready["first_bytes"]
             return Proof("untouched-text", 0, 0 if untouched else 1)
         divisor = self.cell.case.divisor
+        if not counters["hits"]:
+            raise Invalid("the loader counts no program: nothing was attached")
         for name, hits in counters["hits"].items():
             if hits != calls:
                 return Proof(f"hits of {name}", calls, hits)
             # Every program of a case with many operations does them all in each hit, also the one that only prepares.
-            if divisor > 1 and counters["inner"][name] != calls * divisor:
-                return Proof(f"operations of {name}", calls * divisor, counters["inner"][name])
+            if divisor > 1 and counters["inner"].get(name, 0) != calls * divisor:
+                return Proof(f"operations of {name}", calls * divisor, counters["inner"].get(name, 0))
         self._check_written(done)
         return Proof("hits", calls, calls)
 
@@ -213,6 +216,8 @@ class _Pair:
             return Sample.failed(f"not proved: expected {proof.expected} {proof.kind}, observed {proof.observed}", **about)
         if engine != self.cell.runtime.engine:
             return Sample.failed(f"ran on the engine {engine}, expected {self.cell.runtime.engine}", **about)
+        if min(done["rounds"]) <= 0:
+            return Sample.failed(f"a round took no time at all: {done['rounds']} ns", **about)
         rounds, calls_a_round = done["rounds"], calls / len(done["rounds"])
         metrics = {
             "time": min(rounds) / calls_a_round, "time_median": median(rounds) / calls_a_round, "time_mean": sum(rounds) / calls,
@@ -226,10 +231,11 @@ def _package(bench: Bench) -> Path:
 
 def _ready_or_refused(line: str) -> dict[str, Any]:
     word, body = line.split(" ", 1)
-    found: dict[str, Any] = json.loads(body)
+    found = fields_of(line, body)
     if word == "READY":
         return found
-    raise Refused(found["stage"], found["message"].splitlines()[0], found.get("log"))
+    message = str(found["message"]).splitlines() or ["no reason was given"]
+    raise Refused(found["stage"], message[0], found.get("log"))
 
 
 def _refused(cell: Cell, refused: Refused) -> Sample:
@@ -247,7 +253,8 @@ def _engine(cell: Cell, loaded: Mapping[str, Any]) -> str | None:
     if cell.runtime.where == "none":
         return None
     if cell.runtime.where == "kernel":
-        compiled = all(program.get("jited_length") for program in loaded["programs"])
+        programs = loaded["programs"]
+        compiled = bool(programs) and all(program.get("jited_length") for program in programs)
         return "kernel-jit" if compiled else "kernel-interpreter"
     return None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bpfbench.model import cache
-from bpfbench.model.cache import cache_file, load_cached
+from bpfbench.model.cache import FORMAT, cache_file, load_cached
 from bpfbench.model.problems import SpecErrors
 
 PROBE = "specs/experiments/probe.yaml"
@@ -182,7 +182,7 @@ def spoil(content: bytes) -> dict[str, bytes]:
         "one line short": content.rpartition(b"\n")[0],
         "one byte": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
         "foreign": b"\x80\x04\x95cos\nsystem\n",
-        "other format": content.replace(b"bpfbench model 1", b"bpfbench model 0", 1),
+        "other format": content.replace(b"bpfbench model %d" % FORMAT, b"bpfbench model %d" % (FORMAT + 1), 1),
         "zeroes": b"\0" * len(content),
     }
 
