@@ -1,5 +1,6 @@
 #include "hook/internal.h"
 #include "hook/arena.h"
+#include "hook/backend.h"
 #include "hook/lock.h"
 #include "hook/relocate.h"
 #include "hook/scan.h"
@@ -27,6 +28,7 @@ struct place {
 	struct eb_site site;
 	struct eb_hook *hooks;
 	struct place *next;
+	int by_gum, wants; /* what gum has been asked for: 1 entries, 2 returns */
 };
 
 static struct eb_call none[1];
@@ -127,49 +129,70 @@ static const char *why_no_return(const struct eb_site *site)
 	return site->no_return ? site->no_return : eb_twice(site->address);
 }
 
+/* gum moves the instructions itself, and takes any address for a function. */
+static int check_for_gum(struct place *place, char *error, size_t size)
+{
+	struct eb_module module;
+	struct eb_extent function;
+
+	if (!eb_module_of(place->site.address, &module) || !eb_function_around(&module, place->site.address, &function) ||
+	    function.start != place->site.address)
+		return eb_refuse(error, size, "%p is not the address of a function, and gum hooks nothing else",
+				 place->site.address);
+	place->site.path = (void *)eb_entry_path;
+	place->by_gum = 1;
+	return 0;
+}
+
+/* The stub, the copy of what its jump displaces, and the jump, which is not put into the text yet. */
+static int prepare(struct place *place, char *error, size_t size)
+{
+	struct eb_patch *patch = &place->site.patch;
+	void *address = place->site.address;
+	struct eb_moved moved;
+	unsigned room;
+
+	if (choose(place, &moved, error, size))
+		return -1;
+	room = REGS_SIZE + (place->site.path == (void *)eb_entry_path ? 0 : RED_ZONE);
+	patch->stub = eb_arena_take(address, STUB_SIZE + 8 + EB_MOVED_SIZE);
+	if (!patch->stub)
+		return eb_refuse(error, size, "there is no free memory within reach of a jump");
+	place->site.resume = patch->stub + STUB_SIZE;
+	place->site.body = patch->body = patch->stub + STUB_SIZE + 8;
+	if (eb_move_write(&moved, patch->body, JUMP_SIZE, error, size))
+		return -1;
+	fill_patch(patch, &moved);
+	if (write_stub(place, &moved, room))
+		return eb_refuse(error, size, "/proc/self/mem cannot be written");
+	eb_text_add(patch);
+	return 0;
+}
+
 static struct place *make(void *address, char *error, size_t size)
 {
 	struct place *place = calloc(1, sizeof(*place));
-	struct eb_patch *patch = &place->site.patch;
-	struct eb_moved moved;
-	unsigned room;
 
 	if (!place) {
 		eb_refuse(error, size, "out of memory");
 		return NULL;
 	}
-	place->site.address = patch->at = address;
+	place->site.address = place->site.patch.at = address;
 	place->site.entry = place->site.ret = none;
-	if (choose(place, &moved, error, size))
-		goto refused;
-	room = REGS_SIZE + (place->site.path == (void *)eb_entry_path ? 0 : RED_ZONE);
-	patch->stub = eb_arena_take(address, STUB_SIZE + 8 + EB_MOVED_SIZE);
-	if (!patch->stub) {
-		eb_refuse(error, size, "there is no free memory within reach of a jump");
-		goto refused;
+	if (eb_backend_is_gum() ? check_for_gum(place, error, size) : prepare(place, error, size)) {
+		free(place);
+		return NULL;
 	}
-	place->site.resume = patch->stub + STUB_SIZE;
-	place->site.body = patch->body = patch->stub + STUB_SIZE + 8;
-	if (eb_move_write(&moved, patch->body, JUMP_SIZE, error, size))
-		goto refused;
-	fill_patch(patch, &moved);
-	if (write_stub(place, &moved, room)) {
-		eb_refuse(error, size, "/proc/self/mem cannot be written");
-		goto refused;
-	}
-	eb_text_add(patch);
 	place->next = places;
 	places = place;
 	return place;
-refused:
-	free(place);
-	return NULL;
 }
 
 static struct place *find(void *address)
 {
 	for (struct place *place = places; place; place = place->next)
-		if (place->site.address == address && (place->site.patch.on || eb_equal(place->site.patch.original, address, 5)))
+		if (place->site.address == address && (place->by_gum || place->site.patch.on ||
+						       eb_equal(place->site.patch.original, address, JUMP_SIZE)))
 			return place;
 	return NULL;
 }
@@ -213,6 +236,21 @@ static int publish(struct place *place, int wait)
 	return busy;
 }
 
+/* Makes the text, or gum, do what the hooks that there are want. 0 or -1 with the reason. */
+static int divert(struct place *place, char *error, size_t size)
+{
+	int wants = (place->site.entry != none) | (place->site.ret != none) << 1;
+
+	if (!place->by_gum)
+		return place->site.patch.on == !!wants ? 0 : eb_text_switch(&place->site.patch, !!wants, error, size);
+	if (wants == place->wants)
+		return 0;
+	if (place->wants)
+		eb_gum_detach(&place->site);
+	place->wants = wants;
+	return wants ? eb_gum_attach(&place->site, wants, error, size) : 0;
+}
+
 static struct eb_hook **end_of(struct place *place)
 {
 	struct eb_hook **end = &place->hooks;
@@ -238,7 +276,7 @@ static struct eb_hook *attach(struct eb_hook *hook, void *address, char *error, 
 	hook->site = &place->site;
 	end = end_of(place);
 	*end = hook;
-	if (publish(place, 0) < 0 || (!place->site.patch.on && eb_text_switch(&place->site.patch, 1, error, size))) {
+	if (publish(place, 0) < 0 || divert(place, error, size)) {
 		*end = NULL;
 		publish(place, 1);
 		return NULL;
@@ -274,14 +312,15 @@ static int detach(struct eb_hook *hook)
 	struct place *place = (struct place *)hook->site;
 	struct eb_hook **link = &place->hooks;
 	char error[128];
+	int busy;
 
 	while (*link != hook)
 		link = &(*link)->next;
 	*link = hook->next;
+	busy = publish(place, 1) != 0;
 	/* when the text cannot be restored, hits go on but find no handlers */
-	if (!place->hooks)
-		eb_text_switch(&place->site.patch, 0, error, sizeof(error));
-	return publish(place, 1) != 0;
+	divert(place, error, sizeof(error));
+	return busy;
 }
 
 int eb_unhook(struct eb_hook *hook)
