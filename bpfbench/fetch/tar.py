@@ -102,8 +102,8 @@ class Tar:
         return block
 
     def _check(self, header: bytes) -> None:
-        told = self._number(header[148:156], "checksum")
-        if told != sum(header) - sum(header[148:156]) + 8 * 32:
+        told = header[148:156].strip(b" \0")
+        if not told.isdigit() or b"8" in told or b"9" in told or int(told, 8) != _checksum(header):
             after = f" after {printable(self._at)}" if self._at else ""
             raise Refused(self._archive, None, f"no tar header where one should be{after}")
 
@@ -171,6 +171,10 @@ class Tar:
 
     def _refuse(self, why: str) -> Refused:
         return Refused(self._archive, printable(self._at[:200]) or None, why)
+
+
+def _checksum(header: bytes) -> int:
+    return sum(header) - sum(header[148:156]) + 8 * 32  # its own eight bytes count as blanks
 
 
 def _name(header: bytes) -> bytes:

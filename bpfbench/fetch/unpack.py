@@ -47,7 +47,7 @@ def unpack(
         if zstd is None:
             raise BenchError(f"{name}: compressed by zstd, which is not here", hint="install zstd")
         archive, kind = zstd(archive), "tar"
-    writer = _Writer(tree, Census(name, strip, limits), progress)
+    writer = _Writer(tree, Census(name, strip, limits), name, progress)
     with _told(tree):
         if kind == "zip":
             with Zip(archive, name) as members:
@@ -60,7 +60,8 @@ def unpack(
 class _Writer:
     """Makes on the disk what a census has admitted."""
 
-    def __init__(self, tree: Path, census: Census, progress: Callable[[str], object]) -> None:
+    def __init__(self, tree: Path, census: Census, name: str, progress: Callable[[str], object]) -> None:
+        self._name = name
         self._root = os.fsencode(tree) + b"/"
         self._census = census
         self._progress = progress
@@ -85,6 +86,8 @@ class _Writer:
             if not count & 0xFF:
                 self._progress(f"unpacking: {count} members")
         self._census.finish()
+        if self._made == {b""} and not any(os.scandir(self._root)) and not self._census.symlinks:
+            raise Refused(self._name, None, "there is nothing in it")
         # Last, so that nothing can have been written through one of them.
         for path, target in self._census.symlinks.items():
             os.symlink(target, self._root + path)

@@ -26,7 +26,7 @@ def plain_tar(packed: Path, tools: Tools) -> Path:
     finally:
         tools.connect = patience
     if not ended.ok:
-        big = out.exists() and out.stat().st_size >= most // 512 * 512
+        big = ended.signal == "SIGXFSZ" or "too large" in said
         why = f"a bomb: it unfolds into more than {most} bytes" if big else f"broken zstd data: {said.strip()[:200]}"
         raise Refused(packed.name, None, why)
     return out
