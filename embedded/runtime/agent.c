@@ -60,7 +60,7 @@ static struct agent_link *new_link(const struct eb_object *object)
 /* Attaches what is new; notes what is still wanted. */
 static int attach_new(void)
 {
-	int changed = 0;
+	int changed = 0, maps_read = 0;
 
 	for (uint32_t i = 0; i < EB_OBJECTS; i++) {
 		struct eb_object *object = &eb_view.segment->objects[i];
@@ -74,6 +74,8 @@ static int attach_new(void)
 			continue;
 		link->wanted = 1;
 		if (!link->attached && !link->refused) {
+			if (!maps_read++)
+				agent_look_at_maps();
 			agent_attach(link, event);
 			changed |= link->attached || link->refused;
 		}
@@ -110,7 +112,7 @@ static void look(void)
 	changed = attach_new();
 	changed |= detach_old();
 	eb_program_collect();
-	if (changed)
+	if (changed && !agent.starting)
 		agent_status(0);
 	pthread_mutex_unlock(&looking);
 	eb_doorbell_acknowledge(number);
@@ -267,7 +269,9 @@ __attribute__((constructor)) static void begin(void)
 		agent_status(0);
 	} else {
 		new_libraries();
+		agent.starting = 1;
 		look();
+		agent.starting = 0;
 		agent_status(0);
 		pthread_atfork(before_fork, in_parent, in_child);
 		start_thread();

@@ -25,7 +25,7 @@ struct agent {
 	enum eb_engine engine;
 	const char *backend;
 	struct agent_link *links;
-	unsigned errors;
+	int starting;	 /* the first look: its status is written after it */
 	char error[256]; /* why the agent does nothing at all; "" if it works */
 	int is_child;	 /* of a fork: has a status file of its own */
 };
@@ -41,7 +41,9 @@ int agent_detach(struct agent_link *link, const struct eb_object *event);
 int agent_attach_syscall(struct agent_link *link, const struct eb_object *event, char *error, size_t size);
 int agent_detach_syscall(struct agent_link *link);
 
-/* Where a file's offset is mapped in this process, executable or writable: agent_locate.c. 0: nowhere. */
+/* Reads what is mapped in this process: agent_locate.c. */
+void agent_look_at_maps(void);
+/* Where a file's offset was mapped then, executable ('x') or writable ('w'). 0: nowhere. */
 uint64_t agent_locate(uint64_t device, uint64_t inode, const char *path, uint64_t offset, char permission);
 
 /* Writes the status file, if one is asked for. */
