@@ -1,15 +1,13 @@
 #include "hook/gate.h"
 #include "hook/arena.h"
+#include "hook/jump.h"
 #include "hook/relocate.h"
 #include "hook/scan.h"
-#include "hook/targets.h"
 #include "hook/text.h"
 #include "common/common.h"
 
 #include <stdlib.h>
 
-#define LONG_JUMP 5
-#define SHORT_JUMP 2
 #define CALL_SIZE_ 2 /* of a system call instruction */
 #define MOST_BEFORE 12
 #define STUB_MOST (2 * EB_MOVED_SIZE + 32)
@@ -37,80 +35,9 @@ static void put_gate(struct code *code, const struct eb_gate *gate)
 	put(code, (const unsigned char[]){ 0xff, 0x61, GATE_PATH }, 3);
 }
 
-static void put_jump(unsigned char *to, const unsigned char *from, const unsigned char *target)
-{
-	int32_t distance = (int32_t)(target - (from + LONG_JUMP));
-
-	to[0] = 0xe9;
-	eb_copy(to + 1, &distance, 4);
-}
-
-static void fill(struct eb_patch *patch, unsigned char *at, unsigned size)
-{
-	patch->at = at;
-	patch->size = (unsigned char)size;
-	patch->displaced = (unsigned char)size;
-	patch->starts = 1;
-	eb_copy(patch->original, at, sizeof(patch->original));
-}
-
-/* Padding behind the piece of code: nobody falls into it or jumps there. */
-static int is_hole(const struct eb_module *module, const struct eb_extent *function, const unsigned char *end)
-{
-	struct eb_instruction last = { .kind = EB_UNKNOWN };
-	const unsigned char *at;
-
-	for (at = function->start; at < function->end; at += last.length)
-		last = eb_decode(at, function->end);
-	if (at != function->end || (last.kind != EB_JUMP && last.kind != EB_JUMP_INDIRECT && last.kind != EB_RETURN &&
-				    last.kind != EB_STOP && last.kind != EB_CALL))
-		return 0;
-	for (; at < end; at += last.length) {
-		last = eb_decode(at, end);
-		if (last.kind != EB_NOP && last.kind != EB_BREAKPOINT)
-			return 0;
-	}
-	return at == end && !eb_targets_between(module, function->end - 1, end);
-}
-
-/* Room for a long jump that a short one from behind `at` reaches; NULL if there is none. */
-static unsigned char *find_hole(const struct eb_module *module, unsigned char *at)
-{
-	const unsigned char *low = at + SHORT_JUMP - 128, *high = at + SHORT_JUMP + 127;
-	struct eb_extent function, next;
-	size_t i = eb_function_index(module, low);
-
-	for (; eb_function_at(module, i, &function) && eb_function_at(module, i + 1, &next); i++) {
-		unsigned char *hole = (unsigned char *)(function.end < low ? low : function.end);
-
-		if (function.end > high)
-			return NULL;
-		if (next.start - function.end > 64 || next.start < hole || !is_hole(module, &function, next.start))
-			continue;
-		/* others may have been here */
-		while (hole + LONG_JUMP <= next.start && hole <= high && eb_text_overlapping(hole, LONG_JUMP, NULL))
-			hole++;
-		if (hole + LONG_JUMP <= next.start && hole <= high)
-			return hole;
-	}
-	return NULL;
-}
-
-static int switch_both(struct eb_gate *gate, int on)
-{
-	char error[128];
-
-	if (gate->hop.at && on && eb_text_switch(&gate->hop, 1, error, sizeof(error)))
-		return -1;
-	if (gate->patch.on != on && eb_text_switch(&gate->patch, on, error, sizeof(error)))
-		return -1;
-	/* the hop stays: a thread may be about to come there */
-	return 0;
-}
-
 static int through_hole(struct eb_gate *gate, const struct eb_module *module)
 {
-	unsigned char *at = gate->address, *hole = find_hole(module, at), *stub;
+	unsigned char *at = gate->address, *hole = eb_hole_near(module, at), *stub;
 	struct code code = {};
 
 	stub = hole ? eb_arena_take(at, 32) : NULL;
@@ -119,16 +46,10 @@ static int through_hole(struct eb_gate *gate, const struct eb_module *module)
 	put_gate(&code, gate);
 	gate->raw = stub + code.size;
 	put(&code, (const unsigned char[]){ 0x0f, 0x05 }, 2);
-	put_jump(code.bytes + code.size, stub + code.size, at + CALL_SIZE_);
+	eb_put_jump(code.bytes + code.size, stub + code.size, at + CALL_SIZE_);
 	code.size += LONG_JUMP;
 	gate->next = at + CALL_SIZE_;
-	fill(&gate->hop, hole, LONG_JUMP);
-	put_jump(gate->hop.jump, hole, stub);
-	gate->hop.stub = gate->hop.body = stub;
-	fill(&gate->patch, at, SHORT_JUMP);
-	gate->patch.jump[0] = 0xeb;
-	gate->patch.jump[1] = (unsigned char)(hole - (at + SHORT_JUMP));
-	gate->patch.stub = stub;
+	eb_hop_fill(&gate->patch, &gate->hop, at, hole, stub);
 	gate->patch.body = gate->raw;
 	return !eb_text_write(stub, code.bytes, code.size);
 }
@@ -191,8 +112,8 @@ static int write_window(struct eb_gate *gate, struct eb_moved *moved, unsigned b
 		return 0;
 	put(&code, tail.code, tail.size);
 	gate->next = (unsigned char *)gate->raw + CALL_SIZE_;
-	fill(&gate->patch, (unsigned char *)moved->instructions[0].at, LONG_JUMP);
-	put_jump(gate->patch.jump, gate->patch.at, stub);
+	eb_patch_fill(&gate->patch, (unsigned char *)moved->instructions[0].at, LONG_JUMP);
+	eb_put_jump(gate->patch.jump, gate->patch.at, stub);
 	gate->patch.displaced = (unsigned char)moved->displaced;
 	gate->patch.starts = (unsigned char)moved->count;
 	for (unsigned i = 0; i < moved->count; i++) {
@@ -245,6 +166,7 @@ static int through_window(struct eb_gate *gate, const struct eb_module *module, 
 int eb_gate_make(const struct eb_module *module, const struct eb_extent *function, unsigned char *at)
 {
 	struct eb_gate *gate = calloc(1, sizeof(*gate));
+	char error[128];
 
 	if (!gate)
 		return 0;
@@ -260,11 +182,13 @@ int eb_gate_make(const struct eb_module *module, const struct eb_extent *functio
 	eb_text_add(&gate->patch);
 	gate->next_gate = gates;
 	gates = gate;
-	return !switch_both(gate, 1);
+	return !eb_hop_switch(&gate->patch, &gate->hop, 1, error, sizeof(error));
 }
 
 void eb_gates_switch(int on)
 {
+	char error[128];
+
 	for (struct eb_gate *gate = gates; gate; gate = gate->next_gate)
-		switch_both(gate, on);
+		eb_hop_switch(&gate->patch, &gate->hop, on, error, sizeof(error));
 }

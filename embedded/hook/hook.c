@@ -1,6 +1,7 @@
 #include "hook/internal.h"
 #include "hook/arena.h"
 #include "hook/backend.h"
+#include "hook/jump.h"
 #include "hook/lock.h"
 #include "hook/relocate.h"
 #include "hook/scan.h"
@@ -14,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define JUMP_SIZE 5
 #define STUB_SIZE 64
 
 struct eb_hook {
@@ -74,16 +74,11 @@ static int write_stub(struct place *place, const struct eb_moved *moved, unsigne
 
 static void fill_patch(struct eb_patch *patch, const struct eb_moved *moved)
 {
-	int32_t distance = (int32_t)(patch->stub - (patch->at + JUMP_SIZE));
-
-	patch->size = JUMP_SIZE;
-	patch->displaced = (unsigned char)(moved->displaced > JUMP_SIZE ? moved->displaced : JUMP_SIZE);
+	if (patch->displaced < moved->displaced)
+		patch->displaced = (unsigned char)moved->displaced;
 	patch->starts = (unsigned char)moved->count;
 	eb_copy(patch->from, moved->from, sizeof(patch->from));
 	eb_copy(patch->to, moved->to, sizeof(patch->to));
-	eb_copy(patch->original, patch->at, sizeof(patch->original));
-	patch->jump[0] = 0xe9;
-	eb_copy(patch->jump + 1, &distance, 4);
 }
 
 /* The first byte after `end` that may be more than padding: where the next function starts, or 16 bytes on. */
@@ -97,29 +92,52 @@ static const unsigned char *padding_limit(const struct eb_module *module, const 
 	return limit;
 }
 
-static int choose(struct place *place, struct eb_moved *moved, char *error, size_t size)
-{
-	unsigned char *at = place->site.patch.at;
+/* Where a place is and what is around it. */
+struct around {
 	struct eb_module module;
 	struct eb_extent function;
+	unsigned char *hole; /* when the jump is a short one */
+	unsigned size;	     /* of the jump */
+};
+
+static int choose(struct place *place, struct eb_moved *moved, const struct around *around, char *error, size_t size)
+{
+	unsigned char *at = place->site.patch.at;
+	const struct eb_module *module = &around->module;
+	const struct eb_extent *function = &around->function;
 	struct eb_scan scan;
 
-	if (!eb_module_of(at, &module))
-		return eb_refuse(error, size, "%p is in the code of no loaded object", (void *)at);
-	if (!eb_function_around(&module, at, &function))
-		return eb_refuse(error, size, "neither unwind tables nor symbols tell where the function at %p ends",
-				 (void *)at);
-	if (eb_move_choose(moved, at, JUMP_SIZE, function.end, padding_limit(&module, function.end), error, size))
+	if (eb_move_choose(moved, at, around->size, function->end, padding_limit(module, function->end), error, size))
 		return -1;
 	if (eb_text_overlapping(at, moved->displaced, NULL))
 		return eb_refuse(error, size, "another patch is in the way");
-	eb_scan(&module, &function, at, at + JUMP_SIZE, &scan);
+	eb_scan(module, function, at, at + around->size, &scan);
 	if (scan.into)
-		return eb_refuse(error, size, "its first %u bytes are jumped into", JUMP_SIZE);
+		return eb_refuse(error, size, "its first %u bytes are jumped into", around->size);
 	if (scan.pops)
 		place->site.no_return = "it takes its arguments from the stack";
-	place->site.path = (void *)(at == function.start ? eb_entry_path : eb_probe_path);
 	return 0;
+}
+
+/* With a long jump if possible, else with a short one to a hole. The reason is the first one's. */
+static int choose_jump(struct place *place, struct eb_moved *moved, struct around *around, char *error, size_t size)
+{
+	unsigned char *at = place->site.patch.at;
+	char ignored[8];
+
+	if (!eb_module_of(at, &around->module))
+		return eb_refuse(error, size, "%p is in the code of no loaded object", (void *)at);
+	if (!eb_function_around(&around->module, at, &around->function))
+		return eb_refuse(error, size, "neither unwind tables nor symbols tell where the function at %p ends",
+				 (void *)at);
+	place->site.path = (void *)(at == around->function.start ? eb_entry_path : eb_probe_path);
+	around->size = LONG_JUMP;
+	around->hole = NULL;
+	if (!choose(place, moved, around, error, size))
+		return 0;
+	around->size = SHORT_JUMP;
+	around->hole = eb_hole_near(&around->module, at);
+	return around->hole && !choose(place, moved, around, ignored, sizeof(ignored)) ? 0 : -1;
 }
 
 static const char *why_no_return(const struct eb_site *site)
@@ -147,21 +165,30 @@ static int check_for_gum(struct place *place, char *error, size_t size)
 /* The stub, the copy of what its jump displaces, and the jump, which is not put into the text yet. */
 static int prepare(struct place *place, char *error, size_t size)
 {
-	struct eb_patch *patch = &place->site.patch;
-	void *address = place->site.address;
+	struct eb_patch *patch = &place->site.patch, *hop = &place->site.hop;
+	unsigned char *at = patch->at, *stub;
 	struct eb_moved moved;
+	struct around around;
 	unsigned room;
 
-	if (choose(place, &moved, error, size))
+	if (choose_jump(place, &moved, &around, error, size))
 		return -1;
 	room = REGS_SIZE + (place->site.path == (void *)eb_entry_path ? 0 : RED_ZONE);
-	patch->stub = eb_arena_take(address, STUB_SIZE + 8 + EB_MOVED_SIZE);
-	if (!patch->stub)
+	stub = eb_arena_take(at, STUB_SIZE + 8 + EB_MOVED_SIZE);
+	if (!stub)
 		return eb_refuse(error, size, "there is no free memory within reach of a jump");
-	place->site.resume = patch->stub + STUB_SIZE;
-	place->site.body = patch->body = patch->stub + STUB_SIZE + 8;
-	if (eb_move_write(&moved, patch->body, JUMP_SIZE, error, size))
+	if (eb_move_write(&moved, stub + STUB_SIZE + 8, around.size, error, size))
 		return -1;
+	if (around.hole) {
+		eb_hop_fill(patch, hop, at, around.hole, stub);
+		eb_text_add(hop);
+	} else {
+		eb_patch_fill(patch, at, LONG_JUMP);
+		eb_put_jump(patch->jump, at, stub);
+		patch->stub = stub;
+	}
+	place->site.resume = stub + STUB_SIZE;
+	place->site.body = patch->body = stub + STUB_SIZE + 8;
 	fill_patch(patch, &moved);
 	if (write_stub(place, &moved, room))
 		return eb_refuse(error, size, "/proc/self/mem cannot be written");
@@ -192,7 +219,7 @@ static struct place *find(void *address)
 {
 	for (struct place *place = places; place; place = place->next)
 		if (place->site.address == address && (place->by_gum || place->site.patch.on ||
-						       eb_equal(place->site.patch.original, address, JUMP_SIZE)))
+						       eb_equal(place->site.patch.original, address, LONG_JUMP)))
 			return place;
 	return NULL;
 }
@@ -242,7 +269,7 @@ static int divert(struct place *place, char *error, size_t size)
 	int wants = (place->site.entry != none) | (place->site.ret != none) << 1;
 
 	if (!place->by_gum)
-		return place->site.patch.on == !!wants ? 0 : eb_text_switch(&place->site.patch, !!wants, error, size);
+		return eb_hop_switch(&place->site.patch, &place->site.hop, !!wants, error, size);
 	if (wants == place->wants)
 		return 0;
 	if (place->wants)

@@ -37,7 +37,7 @@ struct eb_site {
 	void *body;
 	void *path;
 	/* the paths know what is above, C only what is below */
-	struct eb_patch patch;
+	struct eb_patch patch, hop; /* hop: of the padding that a short jump reaches, when patch is one */
 	const char *no_return; /* why it can have no return handlers, NULL: it can */
 };
 
