@@ -65,6 +65,11 @@ def environment() -> dict[str, str]:
     }
 
 
+def within(scratch: Path) -> dict[str, str]:
+    """Return ``environment()`` with a place for temporary files: a compiler that is killed leaves its own."""
+    return {**environment(), "TMPDIR": str(scratch)}
+
+
 def invoke(
     argv: Sequence[str],
     cwd: Path,

@@ -14,12 +14,15 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bpfbench.build.invoke import invoke
+from bpfbench.build.invoke import invoke, within
 from bpfbench.build.steps import Step, fill
 from bpfbench.build.toolchain import Tool, Toolchain
 from bpfbench.errors import BenchError
+
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
 
 _WORD = re.compile(r"(?:\\.|\$\$|[^\s\\])+")
 SHOWN = 40
@@ -109,7 +112,10 @@ def _remembered(question: _Question, root: Path, toolchain: Toolchain, inputs: M
         reads = Reads(frozenset(entry["local"]), frozenset(entry["external"]))
         if all(os.path.exists(path) for path in reads.external):  # noqa: PTH110 - a hundred files, every time
             return reads
-    reads = _ask_compiler(question, root) if question.kind == "compile" else _ask_linker(question)
+    if question.kind == "compile":
+        reads = _ask_compiler(question, root)
+    else:
+        reads = _ask_linker(question, toolchain.cache)
     toolchain.memory.put(
         question.name, {"state": state, "local": sorted(reads.local), "external": sorted(reads.external)}
     )
@@ -136,22 +142,33 @@ def _ask_compiler(question: _Question, root: Path) -> Reads:
     return sort_out(parse_listing(answer.out), root, root)
 
 
-def _ask_linker(question: _Question) -> Reads:
+def _ask_linker(question: _Question, cache: Path) -> Reads:
     """Link an empty program in the same way: start files and libraries are those of the real one."""
-    import tempfile  # dear to import, and an up-to-date check never comes here
-
-    with tempfile.TemporaryDirectory(prefix="bpfbench-link-") as name:
+    with _scratch(cache) as name:
         directory = Path(name)
+        environment = within(directory)
         (directory / "main.c").write_text("int main(void) { return 0; }\n")
-        compiled = invoke([question.tool.path, "-fPIC", "-c", "main.c", "-o", "main.o"], directory)
+        command = [question.tool.path, "-fPIC", "-c", "main.c", "-o", "main.o"]
+        compiled = invoke(command, directory, env=environment)
         listing = "-Wl,--dependency-file=list"
         command = [question.tool.path, listing, "main.o", *question.options, "-o", "main"]
-        answer = invoke(command, directory) if compiled.code == 0 else compiled
+        answer = invoke(command, directory, env=environment) if compiled.code == 0 else compiled
         if answer.code != 0:
             raise compiler_error(("an empty program",), answer.err, " ".join(command))
         listed = parse_listing((directory / "list").read_text())
         real = directory.resolve()
         return sort_out([path for path in listed if path != "main.o"], real, real)
+
+
+def _scratch(cache: Path) -> TemporaryDirectory[str]:
+    """Return a directory that vanishes, or that a later run sweeps, if this one is killed meanwhile."""
+    import tempfile  # dear to import, and an up-to-date check never comes here
+
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=".link-", suffix=f".{os.getpid()}", dir=cache)
+    except OSError:  # a checkout that can only be read
+        return tempfile.TemporaryDirectory(prefix="bpfbench-link-")
 
 
 def compiler_error(sources: Iterable[str], output: str, repeat: str) -> BenchError:

@@ -52,6 +52,7 @@ class Toolchain:
     """Compilers of this machine. ``cache`` is a directory whose whole content can be lost."""
 
     def __init__(self, cache: Path) -> None:
+        self.cache = cache
         self.memory = Memory(cache / "toolchain.json")
         self.digests = FileDigests(Memory(cache / "files.json"))
         self._known: dict[str, Tool] = {}

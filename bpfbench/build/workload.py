@@ -14,7 +14,7 @@ from typing import Any
 
 from bpfbench.build import bpf_object, c_program
 from bpfbench.build.digests import hash_inputs
-from bpfbench.build.invoke import Invoke, invoke
+from bpfbench.build.invoke import Run, invoke, within
 from bpfbench.build.reads import (
     NOTHING,
     Reads,
@@ -83,7 +83,7 @@ def make(
     tree: Path,
     *,
     cache: Path,
-    run: Invoke = invoke,
+    run: Run = invoke,
     sources: Mapping[str, Path] = _NO_TREES,
     depends: Mapping[str, Path] = _NO_TREES,
     requirements: Sequence[Requirement] = (),
@@ -143,8 +143,8 @@ def _steps(artefact: Artefact, static: tuple[str, ...]) -> tuple[Step, ...]:
     return c_program.steps(artefact, static)
 
 
-def _run_step(step: Step, program: str, places: Mapping[str, Path], run: Invoke) -> None:
-    outcome = run(step.command(program, places), places[step.cwd])
+def _run_step(step: Step, program: str, places: Mapping[str, Path], run: Run) -> None:
+    outcome = run(step.command(program, places), places[step.cwd], env=within(places["build"]))
     if outcome.code != 0:
         raise compiler_error(step.sources, outcome.err, step.repeat(program, places))
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 from doit.cmd_run import Run as DoitRun
@@ -54,6 +52,7 @@ class Run(DoitRun):  # type: ignore[misc]
             _flush()
 
     def _locked(self, here: context.Context, *args: Any, **options: Any) -> int:
+        from bpfbench.commands.cleaning import clean_up
         from bpfbench.commands.closing import FAILED, close
         from bpfbench.commands.reporter import BenchReporter
         from bpfbench.process import identity
@@ -67,7 +66,7 @@ class Run(DoitRun):  # type: ignore[misc]
         here.named.update([] if self.sel_default_tasks else self.sel_tasks)
         killed = here.layout.lock.exists()  # only a holder that was killed leaves the file
         with CheckoutLock(here.layout.lock, " ".join(["doit", *sys.argv[1:]])), holding():
-            _clean_up(here, killed=killed)
+            clean_up(here, killed=killed)
             roots.register(here.layout)
             try:
                 status = int(super()._execute(*args, **options))
@@ -81,24 +80,6 @@ class Run(DoitRun):  # type: ignore[misc]
 
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
-
-
-def _clean_up(here: context.Context, *, killed: bool) -> None:
-    """Remove what a killed run of this checkout left. The checkout's lock is held: nothing here belongs to anyone alive."""
-    from bpfbench.store.store import Store
-
-    if killed:
-        from bpfbench.process.leftovers import reap_leftovers
-
-        reap_leftovers(here.mark)
-    for place in (here.layout.work, here.layout.progress):
-        _empty(place)
-    Store(here.layout.store).sweep()
-
-
-def _empty(place: Path) -> None:
-    if place.is_dir():
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def _with_suggestion(error: InvalidCommand, known: list[str]) -> InvalidCommand:

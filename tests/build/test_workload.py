@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,9 +151,9 @@ def test_a_header_that_slips_in_between_key_and_build_is_refused(
     main, probe = package.artefacts
     package = replace(package, artefacts=(replace(main, includes=(str(system),)), probe))
 
-    def install_then_run(argv: Sequence[str], cwd: Path) -> Outcome:
+    def install_then_run(argv: Sequence[str], cwd: Path, **options: Any) -> Outcome:
         (system / "late.h").touch()
-        return invoke(argv, cwd)
+        return invoke(argv, cwd, **options)
 
     with pytest.raises(BenchError, match=r"key does not cover: .*late\.h"):
         workload.make(package, checkout, tmp_path / "tree", cache=cache, run=install_then_run)

@@ -4,8 +4,9 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,9 +34,9 @@ def copy_of(package: Package, root: Path) -> Path:
     return root
 
 
-def as_nobody(argv: Sequence[str], cwd: Path) -> Outcome:
+def as_nobody(argv: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None = None, **_: Any) -> Outcome:
     done = subprocess.run(
-        argv, cwd=cwd, env=environment(), user=NOBODY, group=NOBODY, extra_groups=[], umask=0o077,
+        argv, cwd=cwd, env=env or environment(), user=NOBODY, group=NOBODY, extra_groups=[], umask=0o077,
         capture_output=True, text=True, check=False,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)
@@ -74,11 +75,11 @@ def test_another_user_gives_the_same_bytes(package: Package) -> None:
         assert {file.stat().st_uid for file in theirs.iterdir()} == {NOBODY}
 
 
-def _opened(tree: Path, run: workload.Invoke) -> workload.Invoke:
+def _opened(tree: Path, run: workload.Run) -> workload.Run:
     """Let the other user write where the recipe, which runs as root here, has made its scratch directory."""
 
-    def opened(argv: Sequence[str], cwd: Path) -> Outcome:
+    def opened(argv: Sequence[str], cwd: Path, **options: Any) -> Outcome:
         shutil.chown(tree / ".build", NOBODY, NOBODY)
-        return run(argv, cwd)
+        return run(argv, cwd, **options)
 
     return opened
