@@ -71,3 +71,13 @@ def environment(extra: Mapping[str, str], work: Path, packages: Mapping[str, Pat
     places = {"work": str(work), "segment": segment, **{f"package:{name}": str(tree) for name, tree in packages.items()}}
     expanded = {name: re.sub(r"\{([^{}]+)\}", lambda found: places[found[1]], value) for name, value in extra.items()}
     return {**minimal_env(str(work)), **expanded}
+
+
+SHARED_MEMORY = Path("/dev/shm")
+
+
+def remove_segments(name: str) -> None:
+    """Remove shared memory whose name contains ``name``, which nobody but this sample was given."""
+    if SHARED_MEMORY.is_dir():
+        for path in SHARED_MEMORY.glob(f"*{name}*"):
+            path.unlink(missing_ok=True)

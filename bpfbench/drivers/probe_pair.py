@@ -17,7 +17,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bpfbench.drivers.common import START_DEADLINE, Garbled, environment, fields_of, first_instruction, hear, tell
+from bpfbench.drivers.common import (
+    START_DEADLINE, Garbled, environment, fields_of, first_instruction, hear, remove_segments, tell,
+)
+from bpfbench.drivers.evidence import Evidence, of_kernel, of_status, unmapped
 from bpfbench.process.child import Child
 from bpfbench.process.command import Command
 from bpfbench.process.errors import ProcessError
@@ -103,6 +106,7 @@ class _Pair:
         self.victim: Child | None = None
         self.loaded: dict[str, Any] = {}
         self.cpu = 0.0
+        self.segment = f"{bench.reaper.mark}.{work.parent.name}.{work.name}"
 
     def measure(self, plan: dict[str, int]) -> Sample:
         """Run the whole protocol; fills ``plan`` when it is empty."""
@@ -121,10 +125,11 @@ class _Pair:
         return self._sample(ready, done, proof, calls)
 
     def stop(self) -> None:
-        """End whatever still runs."""
+        """End whatever still runs, and remove the shared memory that it may have left."""
         for child in (self.victim, self.loader):
             if child is not None:
                 child.stop()
+        remove_segments(self.segment)
 
     def _load(self) -> dict[str, Any]:
         package = _package(self.bench)
@@ -133,8 +138,9 @@ class _Pair:
             for value in self.params.get(option, ()):
                 argv += [f"--{option}", value]
         self.loader = self._start("loader", argv, self.cell.runtime.loader_env, self.bench.other_cpus)
-        line = self.loader.expect(r"^(READY|ERROR) ", START_DEADLINE)
-        return _ready_or_refused(line)
+        loaded = _ready_or_refused(self.loader.expect(r"^(READY|ERROR) ", START_DEADLINE))
+        self._check_mapped(self.loader)
+        return loaded
 
     def _start_victim(self) -> dict[str, Any]:
         argv = [str(self.victim_file), "--function", self.params["function"]]
@@ -145,15 +151,30 @@ class _Pair:
         argv += self.params.get("victim_options", ())
         self.victim = self._start("victim", argv, self.cell.runtime.target_env, self.bench.measured_cpus)
         ready = hear(self.victim, "READY", START_DEADLINE)
+        self._check_mapped(self.victim)
         found, wanted = first_instruction(ready["first_bytes"]), self.params.get("first_instruction")
         if wanted and found != wanted:
             raise Invalid(f"{self.params['function']} begins with {found} ({ready['first_bytes']}), expected {wanted}")
         return ready
 
     def _start(self, name: str, argv: list[str], extra: Mapping[str, str], cpus: frozenset[int]) -> Child:
-        env = environment(extra, self.work, self.bench.outputs, f"bpfbench-{self.work.parent.name}-{self.work.name}")
+        env = environment(extra, self.work, self.bench.outputs, self.segment)
         command = Command(tuple(argv), env, self.work, name, stdout="lines", stdin=True, cpus=cpus)
         return self.bench.reaper.start(command, self.work)
+
+    def _check_mapped(self, child: Child) -> None:
+        """See with our own eyes that what was to be preloaded is there: ld.so goes on without it, with a warning."""
+        missing = unmapped(child.pid, child.command.env.get("LD_PRELOAD", ""))
+        if missing:
+            raise Invalid(f"{child} runs without {Path(missing).name}: it is not mapped\n{child.tail()}")
+
+    def _evidence(self) -> Evidence:
+        runtime = self.cell.runtime
+        if runtime.where == "none":
+            return Evidence()
+        if runtime.status:
+            return of_status(Path(runtime.status.replace("{work}", str(self.work))))
+        return of_kernel(self.loaded, runtime.backend)
 
     def _calibrate(self) -> dict[str, int]:
         """Double the calls until a round is long enough to tell the time of a call, and size the samples by that."""
@@ -205,17 +226,22 @@ class _Pair:
             raise Invalid(f"the victim's buffer holds {bytes.fromhex(done['buffer'])!r}, expected it to begin with {wanted!r}")
 
     def _sample(self, ready: Mapping[str, Any], done: Mapping[str, Any], proof: Proof, calls: int) -> Sample:
-        engine = _engine(self.cell, self.loaded)
+        proved, runtime = self._evidence(), self.cell.runtime
         evidence = {
+            **proved.details,
             "function": ready["function"], "first_bytes": ready["first_bytes"], "first_instruction": first_instruction(ready["first_bytes"]),
             "calls": calls, "rounds": ROUNDS, "scheduling": done["scheduling"],
             "programs": self.loaded.get("programs", []), "libbpf": self.loaded.get("libbpf"),
         }
-        about: dict[str, Any] = {"proof": proof, "engine": engine, "backend": self.cell.runtime.backend, "evidence": evidence, "cpu": self.cpu}
+        about: dict[str, Any] = {"proof": proof, "engine": proved.engine, "backend": proved.backend, "evidence": evidence, "cpu": self.cpu}
+        if proved.wrong:
+            return Sample.failed(proved.wrong, **about)
         if not proof.holds:
             return Sample.failed(f"not proved: expected {proof.expected} {proof.kind}, observed {proof.observed}", **about)
-        if engine != self.cell.runtime.engine:
-            return Sample.failed(f"ran on the engine {engine}, expected {self.cell.runtime.engine}", **about)
+        if proved.engine != runtime.engine:
+            return Sample.failed(f"ran on the engine {proved.engine}, expected {runtime.engine}", **about)
+        if proved.backend != runtime.backend:
+            return Sample.failed(f"hooked by {proved.backend}, expected {runtime.backend}", **about)
         if min(done["rounds"]) <= 0:
             return Sample.failed(f"a round took no time at all: {done['rounds']} ns", **about)
         rounds, calls_a_round = done["rounds"], calls / len(done["rounds"])
@@ -246,17 +272,6 @@ def _refused(cell: Cell, refused: Refused) -> Sample:
     if why and refused.stage == "load":
         return Sample.unsupported(f"refused at {reason} ({why})")
     return Sample.failed(reason)
-
-
-def _engine(cell: Cell, loaded: Mapping[str, Any]) -> str | None:
-    """Return the engine that is proved to have run: the kernel tells by the length of the machine code it made."""
-    if cell.runtime.where == "none":
-        return None
-    if cell.runtime.where == "kernel":
-        programs = loaded["programs"]
-        compiled = bool(programs) and all(program.get("jited_length") for program in programs)
-        return "kernel-jit" if compiled else "kernel-interpreter"
-    return None
 
 
 def _leave(child: Child, who: str) -> float:

@@ -117,7 +117,7 @@ def _arm(arm: Arm, runtime: Runtime) -> dict[str, Any]:
     return {
         "runtime": runtime.name, "where": runtime.where, "requires": list(runtime.requires),
         "attaches": list(runtime.attaches), "loader_env": dict(runtime.loader_env), "target_env": dict(runtime.target_env),
-        "engine": runtime.engine, "backend": runtime.backend, "options": dict(arm.options),
+        "engine": runtime.engine, "backend": runtime.backend, "status": runtime.status, "options": dict(arm.options),
     }
 
 

@@ -121,6 +121,7 @@ def _runtime(document: Document) -> Runtime:
         target_env=data.get("target", {}).get("env", {}),
         engine=data.get("engine"),
         backend=data.get("backend"),
+        status=data.get("status"),
     )
 
 

@@ -83,7 +83,7 @@ def runtime_row(runtime: Runtime) -> Row:
     """Flatten a runtime."""
     plain = [runtime.name, runtime.title, runtime.where, runtime.colour]
     lists = [runtime.requires, runtime.packages, runtime.attaches]
-    rest = [runtime.loader_env, runtime.target_env, runtime.engine, runtime.backend]
+    rest = [runtime.loader_env, runtime.target_env, runtime.engine, runtime.backend, runtime.status]
     return [plain, location_row(runtime.location), lists, rest]
 
 

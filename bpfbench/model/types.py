@@ -142,6 +142,8 @@ class Runtime:
     """The engine that every program must be proved to run on, e.g. ``kernel-jit``."""
     backend: str | None = None
     """The mechanism that diverts control, e.g. ``kernel-uprobe``."""
+    status: str | None = None
+    """File in which the target's side says what it did, by which engine and backend are proved; places as in the environments."""
 
 
 @dataclass(frozen=True, slots=True)

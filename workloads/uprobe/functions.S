@@ -8,22 +8,26 @@
  */
 
 /* `first` is put before the body, `last` before its return. */
-.macro function name, first="", last=""
+.macro function name, first="", last="", pushed=0
 	.p2align 6
 	.globl \name
 	.type \name, @function
 \name:
+	.cfi_startproc
 	\first
+	.cfi_adjust_cfa_offset \pushed
 	movslq %esi, %rcx
 	movsbq (%rdi, %rcx), %rax
 	addq %rdx, %rax
 	\last
+	.cfi_adjust_cfa_offset -\pushed
 	ret
+	.cfi_endproc
 	.size \name, . - \name
 .endm
 
 	.text
-	function bench_push, "pushq %rbp", "popq %rbp"
+	function bench_push, "pushq %rbp", "popq %rbp", 8
 	function bench_mov, "movq %rdi, %rax"
 	function bench_movslq
 	function bench_nop1, "nop"
@@ -31,8 +35,8 @@
 	function bench_endbr64, "endbr64"
 
 	/* Called outside the timed part, to undo what the timed call did. */
-	function bench_refill, "pushq %rbp", "popq %rbp"
+	function bench_refill, "pushq %rbp", "popq %rbp", 8
 	/* Never called: a probe here must count nothing. */
-	function bench_uncalled, "pushq %rbp", "popq %rbp"
+	function bench_uncalled, "pushq %rbp", "popq %rbp", 8
 
 	.section .note.GNU-stack, "", @progbits
