@@ -115,17 +115,25 @@ struct bpf_pidns {
 	uint32_t pid, tgid;
 };
 
+static void look_at_namespace(void *status)
+{
+	int kept = errno;
+
+	if (stat("/proc/self/ns/pid", status))
+		((struct stat *)status)->st_ino = 0;
+	errno = kept;
+}
+
 static EB_HELPER(get_ns_current_pid_tgid)
 {
 	struct bpf_pidns *info = (struct bpf_pidns *)r3;
 	struct stat status;
-	int kept = errno;
 
 	EB_UNUSED;
 	if (r4 != sizeof(*info))
 		return (uint64_t)-EINVAL;
-	if (stat("/proc/self/ns/pid", &status) || status.st_dev != r1 || status.st_ino != r2) {
-		errno = kept;
+	eb_with_state_saved(look_at_namespace, &status);
+	if (status.st_dev != r1 || status.st_ino != r2) {
 		*info = (struct bpf_pidns){ 0, 0 };
 		return (uint64_t)-EINVAL;
 	}

@@ -1,4 +1,5 @@
 #include "runtime/thread.h"
+#include "runtime/fault.h"
 #include "runtime/process.h"
 
 #include <errno.h>
@@ -33,15 +34,31 @@ void eb_thread_forget(void)
 	eb_thread.hit = NULL;
 }
 
+struct question {
+	uint64_t name;
+	int lives;
+};
+
+/* Reads a file below /proc with libc. */
+static void ask(void *argument)
+{
+	struct question *question = argument;
+	const struct eb_user *user = &eb_view.segment->users[question->name >> 24 & 0x3ff];
+
+	question->lives = eb_process_lives(user->pid, user->start);
+}
+
 int eb_thread_lives(uint64_t name)
 {
 	const struct eb_user *user = &eb_view.segment->users[name >> 24 & 0x3ff];
+	struct question question = { name, 0 };
 
 	if ((user->generation & 0x3fff) != (name >> 34 & 0x3fff) || !eb_peek(&user->pid))
 		return 0;
 	if (kill((pid_t)(name & 0xffffff), 0) < 0 && errno == ESRCH)
 		return 0;
-	return eb_process_lives(user->pid, user->start);
+	eb_with_state_saved(ask, &question);
+	return question.lives;
 }
 
 /* glibc keeps the kernel's restartable-sequence area, and with it the CPU's number, at an offset from the thread pointer. */

@@ -163,6 +163,47 @@ def test_without_a_segment_nothing_is_touched(bench: Bench) -> None:
     victim.quit()
 
 
+# --- with a loader of its own: one process alone, and many cycles ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cycles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("cycles") / "cycles"
+    source = ROOT / "embedded/runtime/tests/cycles.c"
+    flags = ["-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run(["gcc", *flags, source, "-o", made, "-l:libbpf.a", "-lelf", "-lz"], check=True)
+    return made
+
+
+def test_a_link_with_a_pid_is_for_that_process_alone(bench: Bench, cycles: Path) -> None:
+    victims = [bench.victim("--function=bench_push") for _ in range(2)]
+    bare = [victim.json("READY")["first_bytes"] for victim in victims]
+    argv = [cycles, bench.tree / "program.bpf.o", "at_entry", bench.victim_copy, "bench_push", "0", str(victims[0].pid)]
+    loader = Program(argv, bench.segment.loader())
+    assert loader.line() == "READY", loader.errors()
+    live = [victim.json("DONE", "run 1 1")["live_bytes"] for victim in victims]
+    assert live[0] != bare[0]
+    assert live[1] == bare[1]
+    loader.end_input()
+    loader.process.wait()
+    assert victims[0].json("DONE", "run 1 1")["live_bytes"] == bare[0]
+    for victim in victims:
+        victim.quit()
+
+
+def test_hundreds_of_cycles_of_attaching_under_load_leave_nothing_behind(bench: Bench, cycles: Path) -> None:
+    victim = bench.victim("--function=bench_push")
+    bare = victim.json("READY")["first_bytes"]
+    assert victim.process.stdin is not None
+    victim.process.stdin.write(b"run 100000000 1\n")
+    argv = [cycles, bench.tree / "program.bpf.o", "at_entry", bench.victim_copy, "bench_push", "400"]
+    loader = Program(argv, bench.segment.loader())
+    assert loader.line() == "READY", loader.errors()
+    assert loader.line(deadline=60) == "cycles 400 left 0"
+    assert json.loads(victim.line(deadline=60).removeprefix("DONE "))["live_bytes"] == bare
+    victim.quit()
+
+
 # --- what goes wrong ------------------------------------------------------------------------------------------------
 
 
