@@ -63,12 +63,22 @@ def discard(path: Path) -> None:
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
     """Let one process at a time write to a download."""
-    place.mkdir(parents=True, exist_ok=True)
-    with Flock(place) as flock:
-        flock.take()
-        yield
-        with suppress(OSError):
-            place.rmdir()
+    while True:
+        place.mkdir(parents=True, exist_ok=True)
+        try:
+            flock = Flock(place)
+        except FileNotFoundError:
+            continue  # removed by the one before us
+        with flock:
+            flock.take()
+            if not flock.is_at(place):
+                continue
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    place.rmdir()
+            return
 
 
 class _Again(Unavailable):

@@ -25,8 +25,8 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 DEPTH = 8
 """Submodules within submodules."""
 _NO_CONFIGURATION = {
-    "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ASKPASS": "/bin/false",
-    "SSH_ASKPASS": "/bin/false", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=15", "GIT_LFS_SKIP_SMUDGE": "1",
+    "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ASKPASS": "",
+    "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=15", "GIT_LFS_SKIP_SMUDGE": "1",
     "GIT_NO_REPLACE_OBJECTS": "1", "GIT_ATTR_NOSYSTEM": "1", "GIT_ALLOW_PROTOCOL": "https:http:file:git:ssh",
 }  # fmt: skip
 _SETTINGS = (
@@ -35,6 +35,8 @@ _SETTINGS = (
     "protocol.version=2", "http.lowSpeedLimit=1", "http.lowSpeedTime=30", "advice.detachedHead=false",
     "fetch.recurseSubmodules=false", "init.defaultBranch=main",
 )  # fmt: skip
+_ALL = 2**31 - 1
+_HEADS = "+refs/heads/*:refs/all/*"
 _AS_IT_IS = "* -export-ignore -export-subst -text -eol -crlf -ident -filter -working-tree-encoding\n"
 _UNREACHABLE = re.compile(
     r"Could not resolve|Failed to connect|Connection timed out|Connection refused|Network is unreachable|unable to connect"
@@ -118,7 +120,8 @@ class _Repository:
         ways = [("--depth=1", commit)]
         if ref and not COMMIT.fullmatch(ref):
             ways += [("--depth=1", f"refs/tags/{ref}"), ("--depth=1", f"refs/heads/{ref}")]
-        ways += [("--tags", "+refs/heads/*:refs/all/*")]
+        # All of history, also where a shallow part is here already; and for web servers that only serve files.
+        ways += [(f"--depth={_ALL}", _HEADS), ("--tags", _HEADS)]
         err = ""
         for depth, what in ways:
             ok, _, err = self._try("fetch", "--progress", "--no-write-fetch-head", "--no-tags", depth, "--", self.url, what)
