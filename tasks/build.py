@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from bpfbench.context import Context, current
 from bpfbench.model.types import Package
-from tasks.task import task_of
+from tasks.task import task_of, unless_empty
 
 if TYPE_CHECKING:
     from bpfbench.steps import Step
 
 
+@unless_empty
 def task_builds() -> Iterator[dict[str, Any]]:
     """Build each package."""
     context = current()

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from bpfbench.context import Context, current
 from bpfbench.model.types import Source
-from tasks.task import task_of
+from tasks.task import task_of, unless_empty
 
 if TYPE_CHECKING:
     from bpfbench.fetching import FetchStep
 
 
+@unless_empty
 def task_fetches() -> Iterator[dict[str, Any]]:
     """Fetch each source."""
     context = current()

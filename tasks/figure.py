@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bpfbench.context import Context, current
-from tasks.task import clean_view, task_of
+from tasks.task import clean_view, task_of, unless_empty
 
 if TYPE_CHECKING:
     from bpfbench.steps import Step
 
 
+@unless_empty
 def task_figures() -> Iterator[dict[str, Any]]:
     """Draw each result."""
     context = current()

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bpfbench.context import Context, current
-from tasks.task import task_of
+from tasks.task import task_of, unless_empty
 
 if TYPE_CHECKING:
     from bpfbench.measuring import MeasureStep
 
 
+@unless_empty
 def task_runs() -> Iterator[dict[str, Any]]:
     """Measure each experiment."""
     context = current()

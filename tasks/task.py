@@ -5,8 +5,9 @@ A task holds how to make its step and makes it when it is looked at: `doit list`
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from bpfbench import context
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
     from bpfbench.steps import Step
 
 _MAIN = os.getpid()
+
+
+def unless_empty(create: Callable[[], Iterator[dict[str, Any]]]) -> Callable[[], Iterator[dict[str, Any]] | None]:
+    """Let a creator that yields nothing make nothing: doit would make an empty group in its name."""
+
+    @functools.wraps(create)
+    def created() -> Iterator[dict[str, Any]] | None:
+        tasks = list(create())
+        return (task for task in tasks) if tasks else None
+
+    return created
 
 
 def action(name: str, work: Callable[[Progress], object]) -> Callable[[], TaskFailed | None]:

@@ -144,7 +144,7 @@ def _hash(layout: Layout, path: str) -> str | None:
 def _still_there(layout: Layout, line: bytes) -> bool:
     root = os.path.realpath(layout.root)
     for path, real in json.loads(line).items():
-        there = f"{root}/{real}"
+        there = os.path.normpath(f"{root}/{real}")  # a recipe may lie elsewhere, behind a link
         if os.path.realpath(f"{root}/{path}") != there or _kind(there) != path.endswith("/"):
             return False
     return True
