@@ -17,6 +17,7 @@ import os
 import shutil
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from pathlib import Path
 from bpfbench.errors import BenchError
 from bpfbench.fetch.tools import environment
 from bpfbench.store.nar import printable
+
+_SETTLED_NS = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,8 @@ def _row(path: bytes, known: dict[str, list[object]] | None, fresh: dict[str, li
     else:
         with open(path, "rb") as file:  # noqa: PTH123
             content = hashlib.file_digest(file, "sha256").hexdigest()
-    if fresh is not None:
+    # What has changed just now may change again without its times showing it.
+    if fresh is not None and time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS:
         fresh[name] = [look, content]
     return (b"x" if status.st_mode & stat.S_IXUSR else b"f") + content.encode()
 
