@@ -144,18 +144,42 @@ static bool is_taken(const struct bpf_insn *insn, const uint64_t *r)
 	return compare(isa_op(insn), a, b, (int64_t)a, (int64_t)b);
 }
 
+/* Programs may access memory unaligned. No memcpy() of a size that the compiler does not know: the library's may use SSE. */
+struct anywhere {
+	union {
+		uint8_t b;
+		uint16_t h;
+		uint32_t w;
+		uint64_t dw;
+	} __attribute__((packed, may_alias));
+} __attribute__((packed, may_alias));
+
 static uint64_t load(const struct bpf_insn *insn, uint64_t address)
 {
-	uint64_t value = 0;
+	const struct anywhere *at = (const struct anywhere *)address;
+	int bytes = isa_bytes(insn);
+	uint64_t value = bytes == 1 ? at->b : bytes == 2 ? at->h : bytes == 4 ? at->w : at->dw;
 
-	/* Programs may access memory unaligned; x86 is little-endian. */
-	memcpy(&value, (const void *)address, (size_t)isa_bytes(insn));
-	return isa_mode(insn) == BPF_MEMSX ? sign_extend(value, 8 * isa_bytes(insn)) : value;
+	return isa_mode(insn) == BPF_MEMSX ? sign_extend(value, 8 * bytes) : value;
 }
 
 static void store(const struct bpf_insn *insn, uint64_t address, uint64_t value)
 {
-	memcpy((void *)address, &value, (size_t)isa_bytes(insn));
+	struct anywhere *at = (struct anywhere *)address;
+
+	switch (isa_bytes(insn)) {
+	case 1:
+		at->b = (uint8_t)value;
+		break;
+	case 2:
+		at->h = (uint16_t)value;
+		break;
+	case 4:
+		at->w = (uint32_t)value;
+		break;
+	default:
+		at->dw = value;
+	}
 }
 
 #define ATOMIC(type)                                                                                                    \

@@ -218,6 +218,13 @@ static void add_attribute(struct translation *translation, LLVMValueRef function
 	LLVMAddAttributeAtIndex(function, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(translation->context, kind, 0));
 }
 
+/* Library functions that LLVM would make of loops (memset and its like) use registers that are not ours. */
+static void forbid_library(struct translation *translation, LLVMValueRef function)
+{
+	LLVMAddAttributeAtIndex(function, LLVMAttributeFunctionIndex,
+				LLVMCreateStringAttribute(translation->context, "no-builtins", 11, "", 0));
+}
+
 void llvm_translate(struct translation *translation)
 {
 	const struct program *program = translation->program;
@@ -229,6 +236,7 @@ void llvm_translate(struct translation *translation)
 		translation->functions[i] = LLVMAddFunction(translation->module, name, translation->local);
 		add_attribute(translation, translation->functions[i], "nounwind");
 		add_attribute(translation, translation->functions[i], "noimplicitfloat");
+		forbid_library(translation, translation->functions[i]);
 		if (i)
 			LLVMSetLinkage(translation->functions[i], LLVMInternalLinkage);
 	}

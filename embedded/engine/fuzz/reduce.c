@@ -70,12 +70,19 @@ static bool still_differs(const struct trial *trial, const struct bpf_insn *insn
 	return !machine_is_vague(insns, count, &image);
 }
 
+/* What counts a loop or makes an address in the stack: without it the loop does not end, or the return address is written over. */
+static bool may_hold_together(const struct bpf_insn *insn)
+{
+	return insn->code == (BPF_ALU64 | BPF_ADD | BPF_K);
+}
+
 /* Without the kernel nobody checks that a smaller program is still a sound one: then only what has no effect on control is cut. */
 static bool may_cut(const struct trial *trial, const struct bpf_insn *insn)
 {
 	if (is_nothing(insn))
 		return false;
-	return trial->use[MACHINE_KERNEL] || (isa_is_alu(insn) && isa_op(insn) != BPF_AND && isa_op(insn) != BPF_MOV);
+	return trial->use[MACHINE_KERNEL] ||
+	       (isa_is_alu(insn) && isa_op(insn) != BPF_AND && isa_op(insn) != BPF_MOV && !may_hold_together(insn));
 }
 
 /* Replaces stretches of instructions by nothing, long ones first. Returns whether anything could be. */

@@ -144,11 +144,11 @@ int kernel_run(const struct bpf_insn *insns, uint32_t count, struct image *image
 	return result;
 }
 
-double kernel_time(const struct bpf_insn *insns, uint32_t count, uint32_t times, char *error, size_t size)
+double kernel_time(const struct bpf_insn *insns, uint32_t count, uint32_t times, uint32_t *result, char *error, size_t size)
 {
-	static char packet[64];
+	static char packet[MACHINE_SEED + 14];
 	union bpf_attr attributes = { 0 };
-	int fd = load(BPF_PROG_TYPE_SOCKET_FILTER, insns, count, error, size), result;
+	int fd = load(BPF_PROG_TYPE_SOCKET_FILTER, insns, count, error, size), failed;
 
 	if (fd < 0)
 		return -1;
@@ -156,9 +156,10 @@ double kernel_time(const struct bpf_insn *insns, uint32_t count, uint32_t times,
 	attributes.test.data_in = (uint64_t)packet;
 	attributes.test.data_size_in = sizeof(packet);
 	attributes.test.repeat = times;
-	result = bpf(BPF_PROG_TEST_RUN, &attributes);
-	if (result)
+	failed = bpf(BPF_PROG_TEST_RUN, &attributes);
+	if (failed)
 		snprintf(error, size, "test run: %s", strerror(errno));
+	*result = attributes.test.retval;
 	close(fd);
-	return result ? -1 : (double)attributes.test.duration;
+	return failed ? -1 : (double)attributes.test.duration;
 }

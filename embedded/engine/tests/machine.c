@@ -179,19 +179,20 @@ static double now(void)
 	return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
-double machine_time(enum machine_kind kind, const struct bpf_insn *insns, uint32_t count, uint32_t times, char *error,
-		    size_t size)
+double machine_time(enum machine_kind kind, const struct bpf_insn *insns, uint32_t count, uint32_t times, uint32_t *result,
+		    char *error, size_t size)
 {
 	struct eb_code code;
 	double start, end;
 
 	if (kind == MACHINE_KERNEL)
-		return kernel_time(insns, count, times, error, size);
+		return kernel_time(insns, count, times, result, error, size);
 	if (compile(kind, insns, count, &code, error, size))
 		return -1;
+	memcpy(memory.data, &(uint32_t){ MACHINE_SEED }, 4);
 	start = now();
 	for (uint32_t i = 0; i < times; i++)
-		eb_run(&code, memory.data);
+		*result = (uint32_t)eb_run(&code, memory.data);
 	end = now();
 	eb_free(&code);
 	return (end - start) / times;

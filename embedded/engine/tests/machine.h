@@ -12,6 +12,7 @@
 
 #define MACHINE_VALUE 512  /* bytes of a value */
 #define MACHINE_ENTRIES 4
+#define MACHINE_SEED 50u /* what a socket filter finds there */
 #define MACHINE_MOST 4096 /* instructions of a program */
 
 enum machine_kind {
@@ -49,8 +50,11 @@ const char *machine_name(enum machine_kind kind);
 /* NULL if programs can be run on it, else why not. */
 const char *machine_missing(enum machine_kind kind);
 
-/* Nanoseconds per run of a program that needs no memory, by running it that often; negative: refused. */
-double machine_time(enum machine_kind kind, const struct bpf_insn *insns, uint32_t count, uint32_t times, char *error,
-		    size_t size);
+/*
+ * Nanoseconds per run of a program that needs no memory, by running it that often; negative: refused. The first word of its context
+ * is MACHINE_SEED. *result: what it returned.
+ */
+double machine_time(enum machine_kind kind, const struct bpf_insn *insns, uint32_t count, uint32_t times, uint32_t *result,
+		    char *error, size_t size);
 
 #endif
