@@ -31,6 +31,7 @@ WALL = 1800.0
 """Seconds that one command of a build may take."""
 SILENCE = 600.0
 """Seconds that it may say nothing: a single compilation of the largest sources takes a tenth of this."""
+_C_LIBRARY = "/usr/include/stdio.h"
 TAIL = 25
 """Lines of a failed command's output that are shown."""
 
@@ -186,6 +187,8 @@ class _Build:
         self._watch = Watch(self.place / "watch", self.place)
         self._watch.prepare(toolchain.tool("gcc").path, system.files, self._run)
         self._prefix, cut_off = isolated(self._run, self.place)
+        seen = {**scratch.environment(self.place), **self._watch.environment()}
+        self._watch.check(_C_LIBRARY, lambda argv: self._run([*self._prefix, *argv], self.place, env=seen))
         self.told = {"network": "cut off" if cut_off else "not cut off: not allowed here", "jobs": self._jobs}
 
     def run(self, call: Call) -> None:
@@ -207,7 +210,7 @@ class _Build:
         if self._watch is None:
             return
         read = self._watch.inputs()
-        self.told |= {"read": len(read), "hidden": sorted(self._watch.hidden())}
+        self.told |= {"read": len(read), "hidden": len(self._watch.hidden())}
         trees = tuple(f"{path.resolve()}{os.sep}" for path in depends.values())
         missed = sorted(path for path in read - system.files if not path.startswith(trees))
         if missed:
@@ -226,9 +229,11 @@ class _Build:
         hint = f"once that is mended, repeat with: ./bench build_{self.package.name}"
         hidden = self._watch.hidden() if self._watch else frozenset()
         if hidden and self._system:
-            files = ", ".join(sorted(hidden)[:3]) + (", …" if len(hidden) > 3 else "")
+            # pkg-config looks into all that it finds: headers tell better what was wanted.
+            wanted = sorted(path for path in hidden if not path.endswith(".pc")) or sorted(hidden)
+            files = ", ".join(wanted[:3]) + (", …" if len(wanted) > 3 else "")
             hint += "\n  → hidden from the build, because nothing in its `needs` brings it: "
-            hint += f"{self._system.owners(hidden)} ({files})"
+            hint += f"{self._system.owners(wanted[:3])} ({files})"
         ended = f"{self.package.name}: {call.name} ended with status {outcome.code}"
         return BenchError(f"{ended}; the end of what it said{where}:\n{shown}", hint=hint)
 
@@ -237,7 +242,7 @@ def _anchors(toolchain: Toolchain, names: Sequence[str]) -> list[str]:
     """Return files that stand for the C library, the kernel's headers and what compilers link unasked."""
     if not names:
         return []
-    found = ["/usr/include/stdio.h", "/usr/include/linux/types.h"]
+    found = [_C_LIBRARY, "/usr/include/linux/types.h"]
     for compiler, library in (("gcc", "libgcc.a"), ("g++", "libstdc++.a")):
         if compiler in names:
             found.append(toolchain.library(compiler, library))

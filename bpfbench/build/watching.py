@@ -63,16 +63,16 @@ class Watch:
             "BENCH_SCRATCH": str(self._scratch),
         }
 
-    def inputs(self) -> frozenset[str]:
-        """Return the real paths of files outside the build's directory that can have changed its outputs.
+    def check(self, canary: str, run: Callable[[Sequence[str]], Outcome]) -> None:
+        """Raise ``BenchError`` unless a program that reads ``canary`` is seen to do so."""
+        run(["cat", canary])
+        if os.path.realpath(canary) not in self._noted("read"):
+            message = "what a build reads cannot be watched here: preloading a library has no effect"
+            raise BenchError(message, hint="is cat linked statically, or set-user-id?")
 
-        Raises ``BenchError`` when nothing was written down at all: then nothing was seen either.
-        """
-        read = self._noted("read")
-        if not read:
-            hint = "are its programs linked statically?"
-            raise BenchError("no program of the build noted a file that it read", hint=hint)
-        return frozenset(path for path in read if is_input(path))
+    def inputs(self) -> frozenset[str]:
+        """Return the real paths of files outside the build's directory that can have changed its outputs."""
+        return frozenset(path for path in self._noted("read") if is_input(path))
 
     def hidden(self) -> frozenset[str]:
         """Return the real paths of files that the build wanted to read and did not get to see."""
