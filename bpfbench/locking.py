@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bpfbench.fetch.tools import Note, Tools
 
 VERSION = 1
-_REFERENCE = re.compile(r"^reference:[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
+_REFERENCE = re.compile(r"""^reference:[ \t]*("[^"\n]*"|'[^'\n]*'|[^\s#]+)""", re.MULTILINE)
 _Plain = Mapping[str, Any]
 
 
@@ -87,6 +87,8 @@ def lock(context: Context, source: Source, to: str | None, progress: Note, *, ac
     content has changed unasked; the lock and the spec are what they were then.
     """
     wanted = replace(source, reference=to or source.reference)
+    root = context.layout.root
+    spec = _respelled(root, source, wanted.reference)
     with tools_for(context, f"lock_{source.name}", progress, again=True) as tools:
         found, out_of_reach = _look(wanted, tools)
         if not found:
@@ -98,9 +100,9 @@ def lock(context: Context, source: Source, to: str | None, progress: Note, *, ac
         _keep(context, source.name, found[0])
     outcome = Outcome(wanted, source.locked, now, tuple(out_of_reach.values()))
     if outcome.changed:
-        write(context.layout.root, {source.name: now})
-    if wanted.reference != source.reference:
-        _into_spec(context.layout.root, source, wanted.reference)
+        write(root, {source.name: now})
+    if spec is not None:
+        write_atomic(root / source.location.file, spec)
     forget(context, source.name)
     return outcome
 
@@ -213,15 +215,16 @@ def _keep(context: Context, name: str, found: Found) -> None:
     Store(context.layout.store).realise(source_key(name, found.hash), make, expected_hash=found.hash)
 
 
-def _into_spec(root: Path, source: Source, reference: str) -> None:
-    """Write a reference into a spec, in the place of the one that is there, and nothing else."""
-    path = root / source.location.file
-    text = path.read_text("utf-8")
+def _respelled(root: Path, source: Source, reference: str) -> bytes | None:
+    """Return a spec with another reference in the place of its own and nothing else changed; None if it is the same."""
+    if reference == source.reference:
+        return None
+    text = (root / source.location.file).read_text("utf-8")
     changed, count = _REFERENCE.subn(f"reference: {json.dumps(reference)}", text)
     if count != 1:
         hint = f'write this line into it: reference: "{reference}"'
         raise BenchError(f"{source.location.file}: its line with the reference cannot be found", hint=hint)
-    write_atomic(path, changed.encode())
+    return changed.encode()
 
 
 def _plain(locked: Locked) -> dict[str, Any]:

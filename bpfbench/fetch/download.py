@@ -159,8 +159,10 @@ class _Download:
             raise self._unreachable(f"no answer within {self.tools.connect:.0f} s")
         if isinstance(answer[0], urllib.error.HTTPError):
             raise self._said(answer[0], request)
-        if isinstance(answer[0], OSError | http.client.HTTPException):
+        if isinstance(answer[0], OSError):
             raise self._unreachable(_reason(answer[0])) from answer[0]
+        if isinstance(answer[0], http.client.HTTPException):  # it is there, but does not speak as it should
+            raise Unavailable(f"{self.url}: {_reason(answer[0])}") from answer[0]
         if isinstance(answer[0], Exception):
             raise answer[0]
         self.tools.reach.reached(self.host)
