@@ -1,5 +1,6 @@
 #include "hook/module.h"
 #include "common/common.h"
+#include "runtime/symbols.h"
 
 #include <dlfcn.h>
 #include <link.h>
@@ -173,7 +174,7 @@ int eb_function_around(const struct eb_module *module, const void *address, stru
 	if (in_unwind_tables(module, address, function))
 		return 1;
 	if (!dladdr1(address, &info, (void **)&symbol, RTLD_DL_SYMENT) || !symbol || !info.dli_saddr || !symbol->st_size)
-		return 0;
+		return eb_symbol_around(address, (uint64_t *)&function->start, (uint64_t *)&function->end);
 	function->start = info.dli_saddr;
 	function->end = function->start + symbol->st_size;
 	return (const unsigned char *)address < function->end;
