@@ -1,9 +1,9 @@
-"""The engines of the embedded runtime: tables of cases, unit tests and random programs, plain and sanitized."""
+"""The engines of the embedded runtime: tables of cases, unit tests, random programs, plain and sanitized."""
 
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,9 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="not install
 Build = Callable[[str, str], Path]
 
 
-def compile_engine(source: Path, into: Path, *, flags: tuple[str, ...] = (), llvm: bool = False) -> list[Path]:
+def compile_engine(
+    source: Path, into: Path, *, flags: Sequence[str] = (), llvm: bool = False
+) -> list[Path]:
     """The engine's objects; with LLVM's headers its own engine too."""
     into.mkdir(parents=True, exist_ok=True)
     objects = []
@@ -34,7 +36,7 @@ def compile_engine(source: Path, into: Path, *, flags: tuple[str, ...] = (), llv
         uses_llvm = file.name.startswith("llvm")
         if uses_llvm and not llvm:
             continue
-        special = ("-I", str(LLVM), "-I", "/usr/lib/llvm-14/include") if uses_llvm else ("-mgeneral-regs-only",)
+        special = (f"-I{LLVM}", "-I/usr/lib/llvm-14/include") if uses_llvm else ("-mgeneral-regs-only",)
         target = into / f"{file.stem}.o"
         subprocess.run(["gcc", *WARNINGS, *flags, *special, "-c", file, "-o", target], check=True)
         objects.append(target)
@@ -42,7 +44,7 @@ def compile_engine(source: Path, into: Path, *, flags: tuple[str, ...] = (), llv
 
 
 def link(
-    source: Path, into: Path, name: str, objects: list[Path], *, flags: tuple[str, ...] = (), llvm: bool = False
+    source: Path, into: Path, name: str, objects: Sequence[Path], *, flags: Sequence[str] = (), llvm: bool = False,
 ) -> Path:
     target = into / name
     libraries = ("-lpthread", "-lm", *(("-lLLVM-14",) if llvm else ()))
@@ -98,7 +100,8 @@ def test_cases_cover_every_mnemonic() -> None:
     """Nothing the assembler knows is left out of the tables."""
     text = "\n".join(path.read_text() for path in CASES)
     source = (ENGINE / "tests" / "assembly.c").read_text()
-    both = [f"{name}{width}" for name in re.findall(r'(?:ALU|SIGNED|ATOMIC|JUMP)\("(\w+)"', source) for width in (32, 64)]
+    families = re.findall(r'(?:ALU|SIGNED|ATOMIC|JUMP)\("(\w+)"', source)
+    both = [f"{name}{width}" for name in families for width in (32, 64)]
     assert len(both) > 60
     assert [name for name in both if not re.search(rf"\b{name} ", text)] == []
 
