@@ -181,7 +181,9 @@ def test_a_library_that_nothing_brings_is_hidden_and_named(cache: Path, tmp_path
 
 
 def test_what_is_optional_does_not_depend_on_what_is_installed(cache: Path, tmp_path: Path) -> None:
-    text = "#if __has_include(<zlib.h>)\nint found = 1;\n#else\nint found = 0;\n#endif\nint main(void)\n{\n\treturn found;\n}\n"
+    text = (
+        "int main(void)\n{\n#if __has_include(<zlib.h>)\n\treturn 1;\n#else\n\treturn 0;\n#endif\n}\n"
+    )
     rules = "main: main.c\n\t$(CC) -o $@ $<\n"
     sources = source("make", tmp_path / "source", **{"main.c": text, "Makefile": rules})
     tree = build(package("make"), sources, tmp_path / "tree", cache)

@@ -12,18 +12,21 @@ HERE = Location("specs/packages/thing.yaml", 1, 1)
 C = "#include <stdio.h>\nint main(void)\n{\n\tputs(WORD);\n\treturn 0;\n}\n"
 NAMES = {
     "make": {
-        "Makefile": "CFLAGS = -O2 -g\nmain: main.o\n\t$(CC) -o $@ $^\n%.o: %.c\n\t$(CC) $(CFLAGS) -DWORD='$(WORD)' -c -o $@ $<\n"
+        "Makefile": "CFLAGS = -O2 -g\nmain: main.o\n\t$(CC) -o $@ $^\n"
+        "%.o: %.c\n\t$(CC) $(CFLAGS) -DWORD='$(WORD)' -c -o $@ $<\n"
     },
     "configure": {
         "configure": '#!/bin/sh\necho "WORD = $1" > Makefile\ncat rules >> Makefile\n',
         "rules": "main: main.c\n\tgcc -g -DWORD='$(WORD)' -o $@ main.c\n",
     },
     "cmake": {
-        "CMakeLists.txt": "cmake_minimum_required(VERSION 3.16)\nproject(thing C)\nadd_executable(main main.c)\n"
+        "CMakeLists.txt": "cmake_minimum_required(VERSION 3.16)\nproject(thing C)\n"
+        "add_executable(main main.c)\n"
         "target_compile_definitions(main PRIVATE WORD=${WORD})\n"
     },
     "meson": {
-        "meson.build": "project('thing', 'c')\nexecutable('main', 'main.c', c_args: ['-DWORD=' + get_option('word')])\n",
+        "meson.build": "project('thing', 'c')\n"
+        "executable('main', 'main.c', c_args: ['-DWORD=' + get_option('word')])\n",
         "meson_options.txt": "option('word', type: 'string')\n",
     },
 }

@@ -253,7 +253,8 @@ def nginx(tree: Tree, run: Run) -> Iterator[int]:
     (place / "www").mkdir()
     (place / "www" / "page.txt").write_text(PAGE)
     say(
-        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+        "openssl", "req", "-x509", "-nodes", "-days", "1",
+        "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
         "-subj", "/CN=localhost", "-keyout", place / "key.pem", "-out", place / "cert.pem",
     )  # fmt: skip
     with socket.socket() as bound:
@@ -267,7 +268,7 @@ def nginx(tree: Tree, run: Run) -> Iterator[int]:
             tree("nginx") / "sbin" / "nginx", "-p", place, "-c", "nginx.conf", pass_fds=[descriptor],
             env={"NGINX": f"{descriptor};"},
         )  # fmt: skip
-        until(lambda: (place / "nginx.pid").exists(), process)
+        until((place / "nginx.pid").exists, process)
     yield port
     process.send_signal(signal.SIGTERM)
     assert process.wait(SOON) == 0, process.stdout and process.stdout.read()
@@ -304,7 +305,8 @@ MODULE = """\
 
 static ngx_http_module_t context;
 ngx_module_t ngx_nothing_module = {
-	NGX_MODULE_V1, &context, NULL, NGX_HTTP_MODULE, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NGX_MODULE_V1_PADDING
+	NGX_MODULE_V1, &context, NULL, NGX_HTTP_MODULE,
+	NULL, NULL, NULL, NULL, NULL, NULL, NULL, NGX_MODULE_V1_PADDING
 };
 ngx_module_t *ngx_modules[] = { &ngx_nothing_module, NULL };
 char *ngx_module_names[] = { "ngx_nothing_module", NULL };
@@ -337,7 +339,7 @@ def test_redis_answers(tree: Tree, run: Run, tmp_path: Path) -> None:
     programs = tree("redis") / "bin"
     options = ("--port", 0, "--unixsocket", "socket", "--dir", tmp_path, "--save", "", "--appendonly", "yes")
     process = run(programs / "redis-server", *options)
-    until(lambda: (tmp_path / "socket").exists(), process)
+    until((tmp_path / "socket").exists, process)
     client = (programs / "redis-cli", "-s", tmp_path / "socket")
     assert say(*client, "PING") == "PONG\n"
     assert say(*client, "SET", "key", "value") == "OK\n"
@@ -405,7 +407,8 @@ def test_wasm2c_translates_to_c_that_computes(tree: Tree, tmp_path: Path) -> Non
     say(wabt / "bin" / "wat2wasm", "six.wat", "-o", "six.wasm", cwd=tmp_path)
     say(wabt / "bin" / "wasm2c", "six.wasm", "-o", "six.c", cwd=tmp_path)
     (tmp_path / "main.c").write_text(
-        '#include "six.h"\nint main(void)\n{\n\tZ_six_instance_t six;\n\twasm_rt_init();\n\tZ_six_init_module();\n'
+        '#include "six.h"\nint main(void)\n{\n\tZ_six_instance_t six;\n'
+        "\twasm_rt_init();\n\tZ_six_init_module();\n"
         "\tZ_six_instantiate(&six);\n\treturn (int)Z_sixZ_times(&six, 6, 7);\n}\n"
     )
     share = wabt / "share" / "wasm2c"
