@@ -67,16 +67,19 @@ static int may_follow(const struct eb_instruction *instruction, const unsigned c
 	return is_straight(instruction->kind) || instruction->kind == EB_RETURN;
 }
 
-/* The window: from up to `before` instructions ahead of the call to as many behind it as make room for a jump. */
+/*
+ * The window: `before` instructions ahead of the call, which the jump takes the place of, and the call, whose bytes stay:
+ * a thread that waits in it goes on behind it, or starts it again.
+ */
 static int choose_window(struct eb_moved *moved, const struct eb_instruction *list, unsigned n, unsigned before,
 			 const struct eb_extent *function)
 {
 	const unsigned char *at = list[n - before].at;
+	unsigned ahead = (unsigned)(list[n].at - at);
 	char error[8];
 
-	if (eb_move_choose(moved, at, (unsigned)(list[n].at - at) + CALL_SIZE_ > LONG_JUMP ?
-					      (unsigned)(list[n].at - at) + CALL_SIZE_ : LONG_JUMP,
-			   function->end, function->end, error, sizeof(error)) || moved->displaced > 15)
+	if (ahead < LONG_JUMP || eb_move_choose(moved, at, ahead + CALL_SIZE_, function->end, function->end, error, sizeof(error)) ||
+	    moved->displaced > 15)
 		return 0;
 	for (unsigned i = 0; i < moved->count; i++)
 		if (i < before ? !is_straight(moved->instructions[i].kind) :

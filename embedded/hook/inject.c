@@ -27,7 +27,7 @@
 
 #define PATIENCE_MS 5000
 #define LOAD_MS 10000
-#define AREA_SIZE 65536ul
+#define AREA_SIZE 8192ul /* stays: the library may have changed the text that could unmap it */
 #define RED_ZONE 128
 
 struct target {
@@ -277,7 +277,8 @@ static uint64_t remote_call(pid_t pid, const struct user_regs_struct *saved, uin
 
 	peek(pid, saved->rip - 2, code, sizeof(code));
 	if (code[0] != 0x0f || code[1] != 0x05)
-		fail("process %d has stopped in a system call made in an unknown way", pid);
+		fail("process %d has stopped at %llx, behind a system call (%llu) made in an unknown way", pid,
+		     (unsigned long long)saved->rip, (unsigned long long)saved->orig_rax);
 	regs.rip = saved->rip - 2;
 	regs.orig_rax = (unsigned long)-1; /* or the kernel restarts the interrupted call */
 	regs.rax = nr;
@@ -327,7 +328,6 @@ int main(int argc, char **argv)
 	if (area > -4096ul)
 		fail("process %d has no memory left: %s", target.pid, strerror((int)-area));
 	handle = load(&target, &saved, area, path);
-	remote_call(target.pid, &saved, SYS_munmap, (uint64_t[]){ area, AREA_SIZE, 0, 0, 0, 0 });
 	/* with orig_rax as it was, the kernel restarts a call that we interrupted */
 	registers(target.pid, PTRACE_SETREGSET, &saved);
 	if (ptrace(PTRACE_SETREGSET, target.pid, (void *)NT_X86_XSTATE, &extended))

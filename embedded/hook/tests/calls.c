@@ -1,6 +1,9 @@
 /* What a hooked call looks like from outside and from its handlers. */
 #include "counting.h"
 
+#include <dlfcn.h>
+#include <sys/mman.h>
+
 #pragma GCC target("general-regs-only")
 
 /* Calls `function` with every general register and flag set from `in`, and stores what they are then to `out`. */
@@ -30,7 +33,7 @@ __asm__(".globl call_with\n.type call_with, @function\ncall_with:\n"
 /* Changes no register and no flag. */
 void keeps_all(void);
 __asm__(".globl keeps_all\n.type keeps_all, @function\nkeeps_all:\n.cfi_startproc\n"
-	"	nopl 0(%rax,%rax,1)\n	ret\n.cfi_endproc\n.size keeps_all, .-keeps_all\n");
+	"	.byte 0x0f, 0x1f, 0x44, 0, 0\n	ret\n.cfi_endproc\n.size keeps_all, .-keeps_all\n");
 
 static struct eb_regs seen[2];
 
@@ -297,10 +300,59 @@ static void probe(void)
 	CHECK(strstr(error, "not the address of a function"));
 }
 
+#define ODD(name, code) \
+	void name(void); \
+	__asm__(".globl " #name "\n.type " #name ", @function\n.p2align 4\n" #name ":\n.cfi_startproc\n" code \
+		"\n.cfi_endproc\n.size " #name ", .-" #name "\n")
+ODD(loops_inside, "nop\n loops_there: dec %edi\n nop\n nop\n nop\n nop\n jnz loops_there\n ret");
+ODD(has_breakpoint, "int3\n nop\n nop\n nop\n nop\n ret");
+ODD(has_unknown, ".byte 0x06, 0x06, 0x06, 0x06, 0x06, 0x06\n ret");
+ODD(has_transaction, "xbegin . + 100\n ret");
+ODD(has_table, "nop\n table_target: lea odd_table(%rip), %rdx\n movslq (%rdx,%rdi,4), %rcx\n add %rdx, %rcx\n"
+	       "jmp *%rcx\n .pushsection .rodata\n odd_table: .long has_table + 8 - odd_table, table_target - odd_table\n .popsection");
+ODD(pops_arguments, "mov $1, %eax\n ret $8");
+
+static void check_refused(void *address, int ret, const char *why)
+{
+	unsigned char before[16];
+	char error[200] = "";
+
+	memcpy(before, address, 16);
+	CHECK(!eb_hook_function(address, count_entry, ret ? count_return : NULL, NULL, error, sizeof(error)));
+	if (!strstr(error, why))
+		fprintf(stderr, "expected '%s', got '%s'\n", why, error);
+	CHECK(strstr(error, why));
+	CHECK(!memcmp(before, address, 16));
+}
+
+static void refused(void)
+{
+	struct counts counts;
+	char *code = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char error[100];
+
+	check_refused(loops_inside, 0, "jumped into");
+	check_refused(has_table, 0, "jumped into");
+	check_refused(has_breakpoint, 0, "breakpoint");
+	check_refused(has_unknown, 0, "no known instruction");
+	check_refused(has_transaction, 0, "cannot be moved");
+	check_refused(pops_arguments, 1, "arguments from the stack");
+	check_refused(code, 0, "no loaded object");
+	check_refused(&counts, 0, "no loaded object");
+	check_refused(dlsym(RTLD_DEFAULT, "_setjmp"), 1, "return again");
+	check_refused(dlsym(RTLD_DEFAULT, "dlsym"), 1, "different callers");
+	CHECK(!eb_hook_function(effective, NULL, NULL, NULL, error, sizeof(error)));
+	CHECK(strstr(error, "no handler"));
+	CHECK(eb_hook_select("magic", error, sizeof(error)) < 0);
+	CHECK(strstr(error, "no backend is called magic"));
+	CHECK(!strcmp(eb_hook_backend_name(), "trampoline"));
+}
+
 static const struct test_case cases[] = {
 	{ "registers", registers },   { "arguments", arguments },   { "skipping", skipping },
 	{ "redirecting", redirecting }, { "several", several },	    { "recursion", recursion },
 	{ "tail_calls", tail_calls }, { "handler_calls_hooked", handler_calls_hooked }, { "probe", probe },
+	{ "refused", refused },
 };
 
 int main(int argc, char **argv)

@@ -167,7 +167,7 @@ static void *jumper(void *unused)
 	volatile long jumps = 0, rounds = 0;
 
 	(void)unused;
-	while (rounds < 3000) {
+	while (rounds < 1500) {
 		if (sigsetjmp(back, 1)) {
 			jumps++;
 		} else {
@@ -211,7 +211,7 @@ static void signal_jumps(void)
 		"lea 1(%rdi), %rax\n ret\n.cfi_endproc\n.size " #name ", .-" #name "\n")
 FUNCTION(starts_push, "push %rbx\n mov %rdi, %rbx\n pop %rbx\n");
 FUNCTION(starts_endbr, "endbr64\n push %rbx\n pop %rbx\n");
-FUNCTION(starts_nop5, "nopl 0(%rax,%rax,1)\n");
+FUNCTION(starts_nop5, ".byte 0x0f, 0x1f, 0x44, 0, 0\n");
 FUNCTION(starts_short, "push %rbx\n push %rcx\n push %rdx\n pop %rdx\n pop %rcx\n pop %rbx\n");
 
 static void *caller(void *unused)
@@ -219,7 +219,7 @@ static void *caller(void *unused)
 	unsigned long calls = 0;
 
 	(void)unused;
-	for (; !__atomic_load_n(&stop, __ATOMIC_RELAXED); usleep(50))
+	for (; !__atomic_load_n(&stop, __ATOMIC_RELAXED); usleep(100))
 		for (long i = 0; i < 100; i++, calls += 4) {
 			CHECK_EQUAL(starts_push(i), i + 1);
 			CHECK_EQUAL(starts_endbr(i), i + 1);
@@ -275,15 +275,15 @@ static void cycles_nop5(void)
 }
 static void cycles_push(void)
 {
-	under_load(starts_push, 1000);
+	under_load(starts_push, 500);
 }
 static void cycles_endbr(void)
 {
-	under_load(starts_endbr, 500);
+	under_load(starts_endbr, 200);
 }
 static void cycles_short(void)
 {
-	under_load(starts_short, 500);
+	under_load(starts_short, 200);
 }
 
 static void cycles_alone(void)
