@@ -44,7 +44,8 @@ def compile_engine(
 
 
 def link(
-    source: Path, into: Path, name: str, objects: Sequence[Path], *, flags: Sequence[str] = (), llvm: bool = False,
+    source: Path, into: Path, name: str, objects: Sequence[Path],
+    *, flags: Sequence[str] = (), llvm: bool = False,
 ) -> Path:
     target = into / name
     libraries = ("-lpthread", "-lm", *(("-lLLVM-14",) if llvm else ()))
@@ -159,7 +160,7 @@ def test_planted_defects_are_found(tmp_path: Path) -> None:
         (source / name).write_text(text.replace(old, new))
         into = tmp_path / f"out{number}"
         program = link(source, into, "fuzz", compile_engine(source, into))
-        done = run(program, "-n", count, "-k")
+        done = run(program, "-n", count, "-k", "-f")
         assert done.returncode == 1, f"not found: {new} in {name}"
         assert "jit" in done.stdout
 

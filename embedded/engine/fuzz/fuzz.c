@@ -14,7 +14,7 @@
 struct options {
 	uint64_t seed, count;
 	uint32_t size;
-	bool kernel, verbose;
+	bool kernel, verbose, first;
 };
 
 struct totals {
@@ -24,16 +24,18 @@ struct totals {
 
 static struct options read_options(int argc, char **argv)
 {
-	struct options options = { 1, 1000, 25, true, false };
+	struct options options = { 1, 1000, 25, true, false, false };
 	int option;
 
-	while ((option = getopt(argc, argv, "s:n:z:kvx")) != -1) {
+	while ((option = getopt(argc, argv, "s:n:z:fkvx")) != -1) {
 		if (option == 's')
 			options.seed = strtoull(optarg, NULL, 0);
 		else if (option == 'n')
 			options.count = strtoull(optarg, NULL, 0);
 		else if (option == 'z')
 			options.size = (uint32_t)strtoul(optarg, NULL, 0);
+		else if (option == 'f')
+			options.first = true;
 		else if (option == 'k')
 			options.kernel = false;
 		else if (option == 'v')
@@ -45,8 +47,8 @@ static struct options read_options(int argc, char **argv)
 	}
 	if (optind == argc)
 		return options;
-	fprintf(stderr, "usage: %s [-s first seed] [-n count] [-z statements] [-k: without the kernel]\n"
-		"       [-x: with what the kernel's verifier is known to get wrong] [-v: say who refused what]\n", *argv);
+	fprintf(stderr, "usage: %s [-s first seed] [-n count] [-z statements] [-f: no further than the first difference]\n"
+		"       [-k: without the kernel] [-x: with what the kernel's verifier is known to get wrong] [-v: say who refused what]\n", *argv);
 	exit(2);
 }
 
@@ -88,7 +90,7 @@ int main(int argc, char **argv)
 		printf("# %s: %s\n", machine_name(kind), missing ? missing : "used");
 	}
 	fflush(stdout);
-	for (uint64_t i = 0; i < options.count; i++)
+	for (uint64_t i = 0; i < options.count && !(options.first && totals.mismatches); i++)
 		fuzz_one(&options, options.seed + i, &totals);
 	printf("programs %llu, instructions %llu, refused %llu, mismatches %llu\n", (unsigned long long)totals.programs,
 	       (unsigned long long)totals.instructions, (unsigned long long)totals.refused,
