@@ -40,10 +40,11 @@ def twice(checkout: Path, words: list[str]) -> None:
         if one["arm"] != "kernel" or one["status"] != "ok" or other["status"] != "ok":
             continue
         a, b = one["metrics"]["time"]["median"], other["metrics"]["time"]["median"]
-        widths = [cell["half_width"] for cell in (one, other)]
+        widths = [cell["half_width"] or math.inf for cell in (one, other)]
         fine = abs(math.log(a / b)) <= LIMIT and max(widths) <= HALF_WIDTH
         good, total = good + fine, total + 1
-        print(f"{one['case']:<28} {a:>12.2f} {b:>12.2f}  ln {math.log(a / b):+.4f}  ± {100 * widths[0]:.2f} % {100 * widths[1]:.2f} %  {'' if fine else '←'}")
+        shown = " ".join(f"{100 * width:.2f} %" for width in widths)
+        print(f"{one['case']:<28} {a:>12.2f} {b:>12.2f}  ln {math.log(a / b):+.4f}  ± {shown}  {'' if fine else '←'}")
     print(f"{good} of {total} cases within |ln| ≤ {LIMIT} and half-widths ≤ {100 * HALF_WIDTH:.0f} %")
 
 

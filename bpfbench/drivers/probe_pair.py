@@ -18,7 +18,14 @@ from statistics import median
 from typing import Any
 
 from bpfbench.drivers.common import (
-    START_DEADLINE, Garbled, environment, fields_of, first_instruction, hear, remove_segments, tell,
+    START_DEADLINE,
+    Garbled,
+    environment,
+    fields_of,
+    first_instruction,
+    hear,
+    remove_segments,
+    tell,
 )
 from bpfbench.drivers.evidence import Evidence, of_kernel, of_status, unmapped
 from bpfbench.process.child import Child

@@ -16,7 +16,7 @@ from bpfbench.measure.journal import Journal, Record
 from bpfbench.measure.noise import Meter
 from bpfbench.measure.schedule import CellId, block_order
 from bpfbench.model.types import Metric
-from bpfbench.sampling import Bench, Cell, Driver, Sample
+from bpfbench.sampling import Bench, Cell, Driver, Plan, Sample
 from bpfbench.stats import stopping
 
 
@@ -98,15 +98,15 @@ class Loop:
         self._number += 1
         self._meter.start()
         begun = time.monotonic()
-        plan = self.state.cell(*cell.id).plan
-        pilot = plan is None
-        if plan is None:
+        known = self.state.cell(*cell.id).plan
+        plan: Plan
+        if known is None:
             sample, plan = self.driver.pilot(self.bench, cell)
         else:
-            sample = self.driver.sample(self.bench, cell, plan, self._number)
+            sample, plan = self.driver.sample(self.bench, cell, known, self._number), known
         wall = round(time.monotonic() - begun, 6)
         self._append(
-            "pilot" if pilot else "sample", block=block, case=cell.case.name, arm=cell.arm.name, wall=wall,
+            "pilot" if known is None else "sample", block=block, case=cell.case.name, arm=cell.arm.name, wall=wall,
             noise=self._meter.stop(sample.cpu).as_json(), plan=dict(plan), **plain(sample),
         )
 

@@ -12,7 +12,6 @@ from bpfbench.model.problems import did_you_mean, nearest, one_of
 from bpfbench.model.types import Model, Words
 from bpfbench.model.units import DURATION, seconds
 
-
 REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~/-]*")
 """What a source's reference may look like: as in schemas/source.json."""
 

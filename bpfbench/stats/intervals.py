@@ -21,7 +21,7 @@ Why the nominal level is 97 %
     stop, an interval at the nominal level 95 % covers as little as 91 %; waiting for a second narrow look,
     looking less often, or smoother estimates of the width cost 10–30 % more samples and still cover only
     92–93 %. Building (and stopping on) the interval at 97 % covers 94–96 % for as many samples, and more
-    than 95 % where n is fixed; ``benchmarks/statistics.py`` measures it. 97 % is also the level at which 7
+    than 95 % where n is fixed; ``benchmarks/simulation.py`` measures it. 97 % is also the level at which 7
     values, the least number of blocks, are just enough: [min, max] of 6 covers 96.9 %.
 
 Below ``LEAST`` values there is no such interval, and None says so.

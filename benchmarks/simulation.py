@@ -1,6 +1,6 @@
 """Simulates comparisons of two arms through the real stop rule, and checks the figures that we promise.
 
-    python benchmarks/statistics.py [--pairs 2000] [--seed 1] [--only WORD]
+    python benchmarks/simulation.py [--pairs 2000] [--seed 1] [--only WORD]
 
 Every pair of arms is drawn, then sampled block by block with ``bpfbench.stats.stopping.narrow`` until both
 arms are narrow enough or the profile's blocks are used up, then compared with ``bpfbench.stats.compare``.
