@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-
 import yaml
 
 from bpfbench.build import workload
@@ -24,8 +23,9 @@ def package(name: str) -> Package:
     spec = yaml.safe_load((ROOT / place).read_text())
     artefacts = tuple(
         Artefact(
-            artefact["output"], artefact["kind"], tuple(artefact["sources"]), tuple(artefact.get("includes", ())),
-            tuple(artefact.get("flags", ())), tuple(artefact.get("libraries", ())),
+            artefact["output"], artefact["kind"], tuple(artefact["sources"]),
+            tuple(artefact.get("includes", ())), tuple(artefact.get("flags", ())),
+            tuple(artefact.get("libraries", ())),
         )
         for artefact in spec["artefacts"]
     )
@@ -43,7 +43,7 @@ def _build(name: str, factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return where shim.so and agent.so are: EMBEDDED_TREE names another build, such as one with sanitizers."""
+    """Return where shim.so and agent.so are; EMBEDDED_TREE names another build."""
     if "EMBEDDED_TREE" in os.environ:
         return Path(os.environ["EMBEDDED_TREE"])
     return _build("embedded", tmp_path_factory)

@@ -57,7 +57,7 @@ class Program:
         """Return its standard error once it has ended."""
         assert self.process.stderr is not None
         self.process.wait(DEADLINE)
-        return self.process.stderr.read().decode()
+        return str(self.process.stderr.read(), "utf-8")
 
     def quit(self) -> None:
         self.end_input(b"quit\n")

@@ -1,4 +1,4 @@
-"""The runtime end to end: stock libbpf in the loader, functions of a victim, and what happens when either dies."""
+"""The runtime end to end: stock libbpf in the loader, a victim's functions, and what if either dies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import signal
-import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from . import compile
 from .conftest import ROOT, Segment
 from .talk import Program, eventually
 
@@ -37,7 +38,8 @@ class Bench:
 
     def loader(self, *options: str, env: dict[str, str] | None = None, **more: Any) -> Program:
         argv: list[str | Path] = [
-            self.tree / "loader", "--object", self.tree / "program.bpf.o", "--target", self.victim_copy, *options,
+            self.tree / "loader", "--object", self.tree / "program.bpf.o",
+            "--target", self.victim_copy, *options,
         ]
         return self._start(argv, env or self.segment.loader(), **more)
 
@@ -64,7 +66,8 @@ def options_of(case: Case) -> tuple[list[str], list[str]]:
     attach = [f"--attach={text}" for text in case["params"]["attach"]]
     fill = [f"--fill={text}" for text in case["params"].get("fill", [])]
     before = case["params"].get("before")
-    return attach + fill, [f"--function={case['params']['function']}", *([f"--before={before}"] if before else [])]
+    function = case["params"]["function"]
+    return attach + fill, [f"--function={function}", *([f"--before={before}"] if before else [])]
 
 
 def expected(case: Case, calls: int) -> dict[str, dict[str, int]]:
@@ -96,14 +99,15 @@ def test_every_case_of_the_uprobe_experiment_counts_exactly(bench: Bench, case: 
     status = bench.status()
     assert (status["engine"], status["backend"], status["error"]) == (engine, "trampoline", None)
     # names are cut as the kernel cuts them
-    assert {program["program"] for program in status["programs"]} == {name[:15] for name in expected(case, 0)["hits"]}
+    names = {name[:15] for name in expected(case, 0)["hits"]}
+    assert {program["program"] for program in status["programs"]} == names
     assert all(program["attached"] and program["error"] is None for program in status["programs"])
 
 
-# --- attaching and detaching ------------------------------------------------------------------------------------
+# --- attaching and detaching ------------------------------------------------------------------------------
 
 
-def test_a_running_target_is_probed_as_soon_as_the_loader_is_ready_and_not_after_it_has_gone(bench: Bench) -> None:
+def test_a_running_target_is_probed_while_there_is_a_loader(bench: Bench) -> None:
     victim = bench.victim("--function=bench_push")
     bare = victim.json("READY")["first_bytes"]
     assert victim.json("DONE", "run 5 1")["live_bytes"] == bare
@@ -163,23 +167,23 @@ def test_without_a_segment_nothing_is_touched(bench: Bench) -> None:
     victim.quit()
 
 
-# --- with a loader of its own: one process alone, and many cycles ----------------------------------------------------
+# --- with a loader of its own: one process alone, and many cycles ------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def cycles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("cycles") / "cycles"
-    source = ROOT / "embedded/runtime/tests/cycles.c"
-    flags = ["-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run(["gcc", *flags, source, "-o", made, "-l:libbpf.a", "-lelf", "-lz"], check=True)
-    return made
+    return compile.program("cycles", tmp_path_factory.mktemp("cycles"), *compile.LIBBPF)
+
+
+def cycle(bench: Bench, cycles: Path, times: int, pid: int) -> Program:
+    program: list[str | Path] = [bench.tree / "program.bpf.o", "at_entry", bench.victim_copy, "bench_push"]
+    return Program([cycles, *program, str(times), str(pid)], bench.segment.loader())
 
 
 def test_a_link_with_a_pid_is_for_that_process_alone(bench: Bench, cycles: Path) -> None:
     victims = [bench.victim("--function=bench_push") for _ in range(2)]
     bare = [victim.json("READY")["first_bytes"] for victim in victims]
-    argv = [cycles, bench.tree / "program.bpf.o", "at_entry", bench.victim_copy, "bench_push", "0", str(victims[0].pid)]
-    loader = Program(argv, bench.segment.loader())
+    loader = cycle(bench, cycles, 0, victims[0].pid)
     assert loader.line() == "READY", loader.errors()
     live = [victim.json("DONE", "run 1 1")["live_bytes"] for victim in victims]
     assert live[0] != bare[0]
@@ -196,15 +200,14 @@ def test_hundreds_of_cycles_of_attaching_under_load_leave_nothing_behind(bench: 
     bare = victim.json("READY")["first_bytes"]
     assert victim.process.stdin is not None
     victim.process.stdin.write(b"run 100000000 1\n")
-    argv = [cycles, bench.tree / "program.bpf.o", "at_entry", bench.victim_copy, "bench_push", "400"]
-    loader = Program(argv, bench.segment.loader())
+    loader = cycle(bench, cycles, 400, -1)
     assert loader.line() == "READY", loader.errors()
     assert loader.line(deadline=60) == "cycles 400 left 0"
     assert json.loads(victim.line(deadline=60).removeprefix("DONE "))["live_bytes"] == bare
     victim.quit()
 
 
-# --- what goes wrong ------------------------------------------------------------------------------------------------
+# --- what goes wrong --------------------------------------------------------------------------------------
 
 
 def test_a_killed_loaders_probes_go(bench: Bench) -> None:
@@ -233,7 +236,8 @@ def test_a_killed_target_leaves_exact_counts_and_a_segment_that_works(bench: Ben
 
 
 def test_targets_killed_in_the_middle_of_map_operations_lock_nothing(bench: Bench) -> None:
-    loader = bench.loader("--attach=uprobe:hash_delete_hit:bench_push", "--attach=uprobe:hash_refill:bench_refill")
+    attach = ("--attach=uprobe:hash_delete_hit:bench_push", "--attach=uprobe:hash_refill:bench_refill")
+    loader = bench.loader(*attach)
     loader.json("READY")
     for _ in range(10):
         victim = bench.victim("--function=bench_push", "--before=bench_refill")
@@ -290,14 +294,16 @@ def test_an_engine_that_is_not_there_is_said_and_nothing_else_happens(bench: Ben
     assert "steam" in victim.errors()
 
 
-# --- without privileges --------------------------------------------------------------------------------------------
+# --- without privileges -----------------------------------------------------------------------------------
 
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root, to be somebody else")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root, to be somebody else"
+)
 def test_a_user_without_privileges_gets_unverified_programs(bench: Bench, uprobe: Path) -> None:
-    work = Path(subprocess.check_output(["mktemp", "-d", "/tmp/embedded-test-XXXXXX"], text=True).strip())
+    work = Path(tempfile.mkdtemp(prefix="embedded-test-"))
     try:
         for file in (*uprobe.iterdir(), *bench.segment.runtime.iterdir()):
             if file.is_file():
@@ -305,7 +311,8 @@ def test_a_user_without_privileges_gets_unverified_programs(bench: Bench, uprobe
         shutil.chown(work, 65534, 65534)
         work.chmod(0o755)
         segment = Segment(work, work)
-        argv = [*NOBODY, "env", f"LD_PRELOAD={work / 'shim.so'}", work / "loader", "--object", work / "program.bpf.o"]
+        preload = ["env", f"LD_PRELOAD={work / 'shim.so'}"]
+        argv: list[str | Path] = [*NOBODY, *preload, work / "loader", "--object", work / "program.bpf.o"]
         env = segment.loader()
         del env["LD_PRELOAD"]
         loader = Program([*argv, "--target", work / "victim", "--attach=uprobe:read_user:bench_push"], env)

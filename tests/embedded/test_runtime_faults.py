@@ -8,25 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, Segment
+from .compile import LIBBPF, bpf_object, program
+from .conftest import Segment
 from .talk import Program
 
-TESTS = ROOT / "embedded/runtime/tests"
 CALLS = 100 * 7
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = tmp_path_factory.mktemp("faults")
-    flags = ["-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run(["gcc", *flags, TESTS / "events.c", "-o", tree / "events", "-l:libbpf.a", "-lelf", "-lz"], check=True)
-    subprocess.run(["gcc", *flags, TESTS / "faults.c", "-o", tree / "faults", "-lpthread"], check=True)
-    include = subprocess.check_output(["gcc", "-print-multiarch"], text=True).strip()
-    subprocess.run(
-        ["clang", "-target", "bpf", "-O2", "-g", "-mcpu=v3", f"-I/usr/include/{include}", "-c",
-         TESTS / "events.bpf.c", "-o", tree / "events.bpf.o"],
-        check=True,
-    )
+    program("events", tree, *LIBBPF)
+    program("faults", tree, "-lpthread")
+    bpf_object("events", tree)
     return tree
 
 

@@ -8,31 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, Segment
+from .compile import LIBBPF, bpf_object, program
+from .conftest import Segment
 from .talk import Program
-
-TESTS = ROOT / "embedded/runtime/tests"
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = tmp_path_factory.mktemp("syscalls")
-    flags = ["-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run(["gcc", *flags, TESTS / "syscalls.c", "-o", tree / "syscalls", "-l:libbpf.a", "-lelf", "-lz"], check=True)
-    subprocess.run(["gcc", *flags, TESTS / "caller.c", "-o", tree / "caller", "-lpthread"], check=True)
-    include = subprocess.check_output(["gcc", "-print-multiarch"], text=True).strip()
-    subprocess.run(
-        ["clang", "-target", "bpf", "-O2", "-g", "-mcpu=v3", f"-I/usr/include/{include}", "-c",
-         TESTS / "syscalls.bpf.c", "-o", tree / "syscalls.bpf.o"],
-        check=True,
-    )
+    program("syscalls", tree, *LIBBPF)
+    program("caller", tree, "-lpthread")
+    bpf_object("syscalls", tree)
     return tree
 
 
 def test_system_calls_of_threads_and_children_are_counted_exactly(built: Path, segment: Segment) -> None:
     loader = Program([built / "syscalls", built / "syscalls.bpf.o", built / "caller"], segment.loader())
     assert loader.line() == "READY", loader.errors()
-    ran = subprocess.run([built / "caller", "500"], env=segment.target(), capture_output=True, text=True, check=True)
+    argv = [str(built / "caller"), "500"]
+    ran = subprocess.run(argv, env=segment.target(), capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines() == [
         "group is ours: 1", "priority 99", "no such process: -1 errno 3", "answer 4242",
     ], "what is not skipped is made, with its result and errno"
@@ -49,6 +43,6 @@ def test_system_calls_of_threads_and_children_are_counted_exactly(built: Path, s
     assert results[4] == results[6], "results"
     assert results[8] == 1
     status = json.loads(segment.status.read_text())
-    assert all(program["attached"] for program in status["programs"])
+    assert all(link["attached"] for link in status["programs"])
     (override,) = (p for p in status["programs"] if p["program"] == "override_work")
     assert override["verification"] in ("kernel, helpers substituted", "unverified")
