@@ -7,12 +7,12 @@ again. Digests are remembered by (size, mtime, ctime, inode); the memory is a ca
 from __future__ import annotations
 
 import ast
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
+
+from bpfbench.store.files import write_cache
 
 PACKAGE = Path(__file__).parent
 _Stat = list[int]
@@ -52,11 +52,7 @@ class CodeDigests:
         if not self._changed:
             return
         # A cache that cannot be written (read-only checkout) costs time, nothing else.
-        with contextlib.suppress(OSError):
-            self._cache.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._cache.with_name(f".{self._cache.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(self._known))
-            temporary.replace(self._cache)
+        write_cache(self._cache, json.dumps(self._known).encode())
         self._changed = False
 
 

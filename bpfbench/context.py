@@ -5,6 +5,7 @@ Made once, in dodo.py, from the command line; all of it is cheap or looked at on
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -132,6 +133,10 @@ class Context:
 def create(root: Path, words: Mapping[str, str], cwd: Path) -> Context:
     """Return the context of this call and make it the current one. Raises ``BenchError`` on any bad spec or word."""
     global _current
+    if "SUDO_UID" in os.environ:  # before the first file is written, such as the model's cache
+        from bpfbench.process import identity
+
+        identity.drop()
     model = load_cached(Layout.of(root))
     checked = parse_words(words, model, cwd)
     _check_prerequisite_names(model)

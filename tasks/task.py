@@ -42,6 +42,7 @@ def action(name: str, work: Callable[[Progress], object]) -> Callable[[], TaskFa
 
         from bpfbench.commands.worker import follow_parent
         from bpfbench.progress import Progress
+        from bpfbench.store.files import UNWRITABLE, unwritable
 
         follow_parent(_MAIN)
         try:
@@ -49,6 +50,10 @@ def action(name: str, work: Callable[[Progress], object]) -> Callable[[], TaskFa
                 work(progress)
         except BenchError as error:
             return TaskFailed(str(error))
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            return TaskFailed(str(unwritable(error.filename or "what this task makes", error)))
         return None
 
     return act

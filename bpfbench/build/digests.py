@@ -4,7 +4,6 @@ of them.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bpfbench.errors import BenchError
+from bpfbench.store.files import write_cache
 
 
 class Memory:
@@ -36,11 +36,7 @@ class Memory:
         """Write the file if something was put since; who reads meanwhile sees the old state or the new."""
         if not self._changed:
             return
-        with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(self._values))
-            temporary.replace(self._path)
+        write_cache(self._path, json.dumps(self._values).encode())
         self._changed = False
 
     def _load(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ until the compiler, its search directories or the inputs change; the files on it
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
 _WORD = re.compile(r"(?:\\.|\$\$|[^\s\\])+")
+NO_ROOM = os.strerror(errno.ENOSPC)
 SHOWN = 40
 """Lines of a compiler's output that an error shows."""
 
@@ -176,7 +178,8 @@ def compiler_error(sources: Iterable[str], output: str, repeat: str) -> BenchErr
     lines = output.strip().splitlines()
     cut = [f"… and {len(lines) - SHOWN} more lines"] if len(lines) > SHOWN else []
     shown = "\n".join(lines[:SHOWN] + cut) or "the compiler said nothing"
-    return BenchError(f"compiling {', '.join(sources)} failed:\n{shown}", hint=f"repeat with: {repeat}")
+    hint = f"make room, then repeat with: {repeat}" if NO_ROOM in output else f"repeat with: {repeat}"
+    return BenchError(f"compiling {', '.join(sources)} failed:\n{shown}", hint=hint)
 
 
 def check_declared(reads: Reads, inputs: Mapping[str, str], package: str) -> None:

@@ -16,6 +16,7 @@ from bpfbench.build import bpf_object, c_program
 from bpfbench.build.digests import hash_inputs
 from bpfbench.build.invoke import Run, invoke, within
 from bpfbench.build.reads import (
+    NO_ROOM,
     NOTHING,
     Reads,
     check_declared,
@@ -30,6 +31,8 @@ from bpfbench.build.toolchain import Toolchain
 from bpfbench.errors import BenchError
 from bpfbench.model.types import Artefact, Package, Requirement
 
+LEAST_ROOM = 1 << 20
+"""Bytes: with fewer on the disk, a compiler that fails without a word has failed for want of room."""
 VERSION = 1
 """Raise it when outputs change in a way that neither commands nor inputs show."""
 
@@ -146,7 +149,9 @@ def _steps(artefact: Artefact, static: tuple[str, ...]) -> tuple[Step, ...]:
 def _run_step(step: Step, program: str, places: Mapping[str, Path], run: Run) -> None:
     outcome = run(step.command(program, places), places[step.cwd], env=within(places["build"]))
     if outcome.code != 0:
-        raise compiler_error(step.sources, outcome.err, step.repeat(program, places))
+        # On a full disk there is no room for the compiler's words either.
+        silent = not outcome.err and shutil.disk_usage(places["build"]).free < LEAST_ROOM
+        raise compiler_error(step.sources, NO_ROOM if silent else outcome.err, step.repeat(program, places))
 
 
 def _was_read(step: Step, places: Mapping[str, Path]) -> Reads:

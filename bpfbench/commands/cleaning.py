@@ -9,11 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bpfbench.process.identity import privileged
+
 if TYPE_CHECKING:
     from bpfbench.context import Context
 
 _OURS = re.compile(r"\..+\.(tmp|(?P<pid>[0-9]+))")
 """How temporary files are called: hidden, and ``tmp`` or the writer's process number at the end."""
+
+SHARED_MEMORY = Path("/dev/shm")
 
 
 def clean_up(here: Context, *, killed: bool) -> None:
@@ -37,7 +41,16 @@ def clean_up(here: Context, *, killed: bool) -> None:
             _sweep(place)
         for path in layout.root.glob(".doit.db.*.tmp"):
             _remove(path)
+        _remove_segments(here.mark)
     Store(layout.store).sweep()
+
+
+def _remove_segments(mark: str) -> None:
+    """Remove the shared memory of this checkout's samples: all their names carry its mark."""
+    if SHARED_MEMORY.is_dir():
+        for path in SHARED_MEMORY.glob(f"*{mark}.*"):
+            with privileged():  # what runs as root makes root's segments
+                _remove(path)
 
 
 def _sweep(place: Path) -> None:

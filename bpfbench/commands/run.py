@@ -55,6 +55,7 @@ class Run(DoitRun):  # type: ignore[misc]
         from bpfbench.commands.cleaning import clean_up
         from bpfbench.commands.closing import FAILED, close
         from bpfbench.commands.reporter import BenchReporter
+        from bpfbench.commands.worker import let_workers_follow, notice_killed_workers
         from bpfbench.process import identity
         from bpfbench.store import roots
         from bpfbench.store.locks import CheckoutLock
@@ -67,6 +68,8 @@ class Run(DoitRun):  # type: ignore[misc]
         killed = here.layout.lock.exists()  # only a holder that was killed leaves the file
         with CheckoutLock(here.layout.lock, " ".join(["doit", *sys.argv[1:]])), holding():
             clean_up(here, killed=killed)
+            let_workers_follow()
+            notice_killed_workers()
             roots.register(here.layout)
             try:
                 status = int(super()._execute(*args, **options))

@@ -6,11 +6,15 @@ the *width* of its intervals only, never on what they say: stopping on a verdict
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bpfbench.errors import BenchError
 from bpfbench.measure.fold import CellState, State, fold
 from bpfbench.measure.journal import Journal, Record
 from bpfbench.measure.noise import Meter
@@ -18,6 +22,10 @@ from bpfbench.measure.schedule import CellId, block_order
 from bpfbench.model.types import Metric
 from bpfbench.sampling import Bench, Cell, Driver, Plan, Sample
 from bpfbench.stats import stopping
+
+
+LEAST_ROOM = 1 << 20
+"""Bytes that must be free on the disk, or else a failed sample is not believed to have failed by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +112,21 @@ class Loop:
             sample, plan = self.driver.pilot(self.bench, cell)
         else:
             sample, plan = self.driver.sample(self.bench, cell, known, self._number), known
+        if sample.status == "failed":
+            self._blame_full_disk(sample)
         wall = round(time.monotonic() - begun, 6)
         self._append(
             "pilot" if known is None else "sample", block=block, case=cell.case.name, arm=cell.arm.name, wall=wall,
             noise=self._meter.stop(sample.cpu).as_json(), plan=dict(plan), **plain(sample),
         )
+
+    def _blame_full_disk(self, sample: Sample) -> None:
+        """A program whose words have no room on the disk looks like one that died or keeps silent: that is not its arm's fault."""
+        if shutil.disk_usage(self.bench.work).free < LEAST_ROOM:
+            raise BenchError(
+                f"{os.strerror(errno.ENOSPC)}: {self.bench.work}, where samples are taken ({sample.reason})",
+                hint="make room on that disk and run the same command again: finished blocks are kept",
+            )
 
     def _stops(self, state: State) -> list[tuple[str, str, str]]:
         """Return (case, arm, why) for all cells that need no further block."""

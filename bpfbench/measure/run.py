@@ -79,6 +79,7 @@ def _sample(request: Request, key: Key, layout: Layout, mark: str, folder: Path,
     identity = {"run_key": key.id, "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip()}
     lock = MachineLock()
     with lock.exclusive(on_wait=lambda waited: progress("waiting until nobody else builds or measures on this machine")):
+        _forget_other_boots(layout.journals, identity)
         records = _earlier(folder, identity)
         quiet = _wait_until_quiet(progress, accept=request.accept_noise)
         work = layout.work / f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -173,6 +174,19 @@ def _refuse_unsupported(request: Request, layout: Layout, journal: Journal, reco
         if reasons:
             fields = {"case": cell.case.name, "arm": cell.arm.name, "status": "unsupported", "reason": "; ".join(map(str, reasons))}
             records.append(journal.append("refused", **fields))
+
+
+def _forget_other_boots(journals: Path, identity: Mapping[str, Any]) -> None:
+    """Throw away the unfinished runs that nobody can go on with any more, whatever they measured. The machine is ours: none is being
+    written."""
+    boot = {"boot_id": identity["boot_id"]}
+    for folder in journals.iterdir() if journals.is_dir() else ():
+        try:
+            alive = begins_with(read(folder / "journal.jsonl"), boot)
+        except BenchError:
+            alive = False
+        if not alive:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _earlier(folder: Path, identity: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -17,12 +17,15 @@ from typing import Any
 
 from bpfbench.measure import prerequisites
 from bpfbench.measure.prerequisites import Prerequisite
+from bpfbench.process.identity import privileged
+from bpfbench.store.files import write_cache
 
 _DECIDING = (
     "/proc/sys/kernel/random/boot_id", "/proc/sys/kernel/unprivileged_bpf_disabled", "/proc/sys/kernel/perf_event_paranoid",
     "/proc/sys/net/core/bpf_jit_enable", "/proc/sys/kernel/yama/ptrace_scope", "/proc/sys/vm/mmap_min_addr",
-    "/sys/kernel/security/lockdown",
+    "/sys/kernel/security/lockdown", "/sys/bus/event_source/devices/uprobe/type",
 )
+_DECIDING_BY_BEING_THERE = ("/sys/kernel/btf/vmlinux", "/dev/fuse", "/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events")
 
 
 def remembered(names: Iterable[str], cache: Path) -> dict[str, Any]:
@@ -35,7 +38,7 @@ def remembered(names: Iterable[str], cache: Path) -> dict[str, Any]:
     wanted = sorted(set(names))
     missing = [name for name in wanted if name not in found]
     for name in missing:
-        found[name] = _plain(prerequisites.check(name))
+        found[name] = _plain(_check(name))
     if missing:
         _save(cache, known)
     return {name: found[name] for name in wanted}
@@ -43,9 +46,15 @@ def remembered(names: Iterable[str], cache: Path) -> dict[str, Any]:
 
 def tried(names: Iterable[str], cache: Path) -> dict[str, Prerequisite]:
     """Try every prerequisite now, and remember the answers."""
-    fresh = {name: prerequisites.check(name) for name in sorted(set(names))}
+    fresh = {name: _check(name) for name in sorted(set(names))}
     _save(cache, {"deciding": _deciding(), "found": {name: _plain(one) for name, one in fresh.items()}})
     return fresh
+
+
+def _check(name: str) -> Prerequisite:
+    # Under sudo all else is done as the user who called; programs are loaded as root, and that is what is asked here.
+    with privileged():
+        return prerequisites.check(name)
 
 
 def _plain(found: Prerequisite) -> dict[str, Any]:
@@ -53,7 +62,12 @@ def _plain(found: Prerequisite) -> dict[str, Any]:
 
 
 def _deciding() -> str:
-    told = [f"{os.getresuid()}"]
+    with privileged():
+        return _deciding_now()
+
+
+def _deciding_now() -> str:
+    told = [f"{os.getresuid()}", *(name for name in _DECIDING_BY_BEING_THERE if os.path.lexists(name))]
     for name in _DECIDING:
         with contextlib.suppress(OSError):
             told.append(Path(name).read_text())
@@ -71,8 +85,4 @@ def _load(cache: Path) -> dict[str, Any]:
 
 
 def _save(cache: Path, known: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        temporary = cache.with_name(f".{cache.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(known, sort_keys=True))
-        temporary.replace(cache)
+    write_cache(cache, json.dumps(known, sort_keys=True).encode())

@@ -350,7 +350,8 @@ class Supervisor:
                 continue
             message, fds = receive(self.conn) if fd == self.conn.fileno() else (None, [])
             if message is None:
-                self.poller.unregister(fd)
+                with contextlib.suppress(KeyError):  # while a tree was served, this was noticed already
+                    self.poller.unregister(fd)
                 self.owned = False
             yield message, fds
 

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
+
+from bpfbench.errors import BenchError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""How the system says that a disk, or a user's share of it, is full."""
+UNWRITABLE = (*FULL, errno.EROFS)
+"""How it says that nothing can be written there, whatever it is."""
+
+
+def unwritable(path: Path | str, error: OSError) -> BenchError:
+    """Return the error for a file that could not be written, with what to do about it."""
+    if error.errno in FULL:
+        hint = "make room on that disk and run the same command again: what is finished is kept"
+    else:
+        hint = "work in a place that you may write"
+    return BenchError(f"{path} cannot be written: {error.strerror}", hint=hint)
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -28,6 +46,20 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             temporary.unlink()
         raise
     sync_directory(path.parent)
+
+
+def write_cache(path: Path, data: bytes) -> None:
+    """Replace a file that can be lost: not forced to the disk, and where it cannot be written, not written."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
 
 
 def sweep_temporaries(directory: Path) -> list[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from bpfbench.errors import BenchError
-from bpfbench.store.files import write_atomic
+from bpfbench.store.files import unwritable, write_atomic
 
 OnWait = Callable[[float], object]
 """Called again and again while a lock is waited for, with the seconds waited so far."""
@@ -178,7 +178,7 @@ class CheckoutLock:
         try:
             write_atomic(self._path, json.dumps(holder).encode())
         except OSError as error:
-            raise BenchError(f"{self._path} cannot be written: {error.strerror}") from error
+            raise unwritable(self._path, error) from error
 
     def _holder(self) -> str:
         try:

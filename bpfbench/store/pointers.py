@@ -8,8 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bpfbench.errors import BenchError
-from bpfbench.store.files import write_atomic
+from bpfbench.store.files import unwritable, write_atomic
 from bpfbench.store.keys import Json, plain
 
 
@@ -32,7 +31,7 @@ def write(path: Path, item_id: str, meta: Mapping[str, Json] | None = None) -> N
     try:
         write_atomic(path, data)
     except OSError as error:
-        raise BenchError(f"{path} cannot be written: {error.strerror}") from error
+        raise unwritable(path, error) from error
 
 
 def read(path: Path) -> Pointer | None:

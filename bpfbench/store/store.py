@@ -17,7 +17,7 @@ from bpfbench.errors import BenchError
 from bpfbench.store import manifest as manifests
 from bpfbench.store import tree as trees
 from bpfbench.store import uses, workshop
-from bpfbench.store.files import sweep_temporaries, sync_directory
+from bpfbench.store.files import FULL, sweep_temporaries, sync_directory
 from bpfbench.store.keys import ID, Json, Key, plain
 from bpfbench.store.locks import OnWait
 from bpfbench.store.manifest import Manifest
@@ -115,7 +115,7 @@ class Store:
         with workshop.workshop(self.root, key.id, on_wait) as room:
             if item := self._wanted(key, expected_hash):
                 return item
-            with workshop.told(self.root, only=workshop.FULL):
+            with workshop.told(self.root, only=FULL):
                 (room / "tree").mkdir()
                 manifest = _make(key, room / "tree", make, expected_hash)
             with workshop.told(self.root):
@@ -136,7 +136,7 @@ class Store:
 
     def ids(self) -> list[str]:
         """Return the ids of all items, damaged ones too, sorted."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             return sorted(path.name for path in self.root.iterdir() if ID.fullmatch(path.name))
         return []
 

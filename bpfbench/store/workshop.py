@@ -7,7 +7,6 @@ is rubbish.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,14 +14,12 @@ from pathlib import Path
 
 from bpfbench.errors import BenchError
 from bpfbench.store import tree as trees
+from bpfbench.store.files import FULL as FULL
 from bpfbench.store.locks import Flock, OnWait
 from bpfbench.store.roots import FOLDER
 
 _MAKING = ".making-"
 _TRASH = ".trash-"
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""How the system says that a disk, or a user's share of it, is full."""
 
 
 @contextmanager

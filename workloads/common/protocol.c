@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void protocol_start(void)
 {
@@ -21,17 +22,24 @@ struct json reply_begin(const char *word)
 	return reply;
 }
 
+/* Who cannot say what it has to say (a full disk, a reader that is gone) ends, instead of being waited for. */
+static void flush(void)
+{
+	if (fflush(stdout))
+		_exit(4);
+}
+
 void reply_end(struct json *reply)
 {
 	json_close(reply, '}');
 	fputc('\n', stdout);
-	fflush(stdout);
+	flush();
 }
 
 void reply_text(const char *text)
 {
 	puts(text);
-	fflush(stdout);
+	flush();
 }
 
 static void report(const char *stage, const char *message)
