@@ -16,6 +16,8 @@ static enum eb_kind kind_of(const ZydisDecodedInstruction *decoded)
 	case ZYDIS_MNEMONIC_JRCXZ:
 	case ZYDIS_MNEMONIC_JECXZ:
 		return EB_LOOP;
+	case ZYDIS_MNEMONIC_XBEGIN: /* counts as a conditional branch, too */
+		return EB_ODD;
 	case ZYDIS_MNEMONIC_INT3:
 		return EB_BREAKPOINT;
 	case ZYDIS_MNEMONIC_UD0:

@@ -94,8 +94,13 @@ class Built:
         return str(path)
 
 
+_BUILT: list[Built] = []
+
+
 def build_library(place: Path) -> Built:
-    """Build into a directory what all tests use."""
+    """Build into a directory what all tests use, or return what this process has built before."""
+    if _BUILT:
+        return _BUILT[0]
     built = Built(place)
     gcc(*COMMON, *LIBRARY, *sources(), "-shared", "-Wl,-z,nodelete", "-Wl,-z,defs", "-o", built.library, "-lZydis")
     gcc(*COMMON, *HANDLERS, "-c", TESTS / "counting.c", "-o", place / "counting.o")
@@ -105,4 +110,5 @@ def build_library(place: Path) -> Built:
         f"-Wl,-rpath,{place}", "-o", built.preload,
     )
     gcc(*COMMON, "-std=gnu11", HOOK / "inject.c", "-o", built.inject)
+    _BUILT.append(built)
     return built
