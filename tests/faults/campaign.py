@@ -1,0 +1,105 @@
+"""All trials one after the other, and the table of what became of them."""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+from collections.abc import Collection, Iterable, Iterator
+
+from . import disasters, kills
+from .trials import Outcome, Scenario
+from .world import Broken, World
+
+SCENARIOS: list[Scenario] = [*kills.scenarios(), *disasters.scenarios()]
+_MISSES = 3
+"""Trials that may miss (doit had ended before anything was hit) for every one that shall hit."""
+
+
+def campaign(seed: int, kill_count: int, other_count: int, only: Collection[str]) -> list[Outcome]:
+    """Run trials until that many of each kind have hit something; kills are shared out among the stages."""
+    chosen = [scenario for scenario in SCENARIOS if scenario.name in only]
+    stages = [scenario for scenario in chosen if scenario.name.startswith("kill-")]
+    outcomes: list[Outcome] = []
+    world = World()
+    try:
+        for scenario in chosen:
+            wanted = other_count
+            if scenario in stages:
+                wanted = kill_count // len(stages) + (stages.index(scenario) < kill_count % len(stages))
+            if why := scenario.obstacle():
+                print(f"  {scenario.name}: not here: {why}", flush=True)
+                continue
+            outcomes += _series(world, scenario, seed, wanted)
+    finally:
+        world.close()
+    return outcomes
+
+
+def repeat(name: str, seed: int, index: int) -> Outcome:
+    """Run one trial again."""
+    world = World()
+    try:
+        return _trial(world, next(scenario for scenario in SCENARIOS if scenario.name == name), seed, index)
+    finally:
+        world.close()
+
+
+def _series(world: World, scenario: Scenario, seed: int, wanted: int) -> Iterator[Outcome]:
+    hits = 0
+    for index in range(wanted * (1 + _MISSES)):
+        if hits == wanted:
+            return
+        outcome = _trial(world, scenario, seed, index)
+        hits += outcome.hit is not None
+        yield outcome
+
+
+def _trial(world: World, scenario: Scenario, seed: int, index: int) -> Outcome:
+    rng = random.Random(f"{seed}/{scenario.name}/{index}")
+    begun = time.monotonic()
+    hit, fault = None, None
+    try:
+        hit = scenario.trial(world, rng)
+    except Broken as broken:
+        fault = str(broken)
+    except Exception:
+        fault = f"the trial itself failed:\n{traceback.format_exc()}"
+    if fault:
+        hit = hit or "?"
+        world.give_up()
+    outcome = Outcome(scenario.name, index, hit, fault, time.monotonic() - begun)
+    print(f"  {_line(outcome)}", flush=True)
+    return outcome
+
+
+def _line(outcome: Outcome) -> str:
+    verdict = f"BROKEN\n{outcome.fault}" if outcome.fault else "recovered"
+    if outcome.hit is None:
+        verdict = "nothing was hit"
+    return f"{outcome.scenario} {outcome.index}: {outcome.hit or '–'}: {verdict} ({outcome.seconds:.0f} s)"
+
+
+def table(outcomes: Iterable[Outcome], seed: int) -> list[str]:
+    """Return a line a kind of trial, and for each failure how to repeat it."""
+    outcomes = list(outcomes)
+    lines = [f"{'':14}{'hit':>6}{'recovered':>11}{'missed':>8}{'time':>8}"]
+    for scenario in SCENARIOS:
+        some = [outcome for outcome in outcomes if outcome.scenario == scenario.name]
+        if some:
+            lines.append(_row(scenario.name, some))
+    if outcomes:
+        lines.append(_row("together", outcomes))
+    lines += [
+        f"to repeat: python -m tests.faults --seed {seed} --only {outcome.scenario} --trial {outcome.index}"
+        for outcome in outcomes
+        if outcome.fault
+    ]
+    return lines
+
+
+def _row(name: str, some: list[Outcome]) -> str:
+    hit = [outcome for outcome in some if outcome.hit]
+    good = [outcome for outcome in hit if not outcome.fault]
+    seconds = sum(outcome.seconds for outcome in some)
+    return f"{name:14}{len(hit):>6}{len(good):>11}{len(some) - len(hit):>8}{seconds / 60:>6.1f} m"
