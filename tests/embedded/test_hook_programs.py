@@ -160,7 +160,8 @@ def test_nginx(hooked: Hooked, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     config = tmp_path / "nginx.conf"
     config.write_text(
-        f"{'user root; ' if os.geteuid() == 0 else ''}daemon off; worker_processes 2; pid {tmp_path}/pid; error_log {tmp_path}/errors; env LD_PRELOAD; "
+        f"{'user root; ' if os.geteuid() == 0 else ''}"
+        f"daemon off; worker_processes 2; pid {tmp_path}/pid; error_log {tmp_path}/errors; env LD_PRELOAD; "
         f"env PRELOAD_REPORT; events {{}} http {{ access_log off; gzip on; gzip_types text/plain; "
         f"types {{ text/plain txt; }} {''.join(f'{kind}_temp_path {tmp_path}/{kind}; ' for kind in TEMPORARY)} "
         f"server {{ listen 127.0.0.1:{port}; root {tmp_path}; }} }}"
