@@ -11,6 +11,7 @@ from typing import Any
 from bpfbench.errors import BenchError
 from bpfbench.process.child import Child
 from bpfbench.process.command import minimal_env
+from bpfbench.process.identity import privileged
 
 START_DEADLINE = 30.0
 """Seconds for a process to say that it is ready."""
@@ -80,4 +81,5 @@ def remove_segments(name: str) -> None:
     """Remove shared memory whose name contains ``name``, which nobody but this sample was given."""
     if SHARED_MEMORY.is_dir():
         for path in SHARED_MEMORY.glob(f"*{name}*"):
-            path.unlink(missing_ok=True)
+            with privileged():  # under sudo, it is root's and we are not
+                path.unlink(missing_ok=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bpfbench.process.identity import privileged
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -50,5 +52,8 @@ def of_status(path: Path) -> Evidence:
 
 def unmapped(pid: int, preload: str) -> str | None:
     """Return which of the libraries in ``preload`` (as in ``LD_PRELOAD``) process ``pid`` has not mapped; None: all are."""
-    maps = Path(f"/proc/{pid}/maps").read_text(errors="replace")
+    if not preload:
+        return None
+    with privileged():  # under sudo, the process is root's and we are not
+        maps = Path(f"/proc/{pid}/maps").read_text(errors="replace")
     return next((name for name in preload.split(":") if name and f" {name}\n" not in maps), None)
