@@ -84,7 +84,7 @@ def test_a_build_waits_for_a_running_measurement(bare: Checkout, built: Checkout
     run = measuring.start()
     run.until(lambda: measuring.blocks() >= 1)
     build = building.start("build_uprobe")
-    build.until_noted("build_uprobe", "waiting for a measurement")
+    build.until_noted("build_uprobe", "waiting until nobody measures")
     assert run.process.poll() is None
     assert run.wait().code == 0
     assert build.wait().code == 0

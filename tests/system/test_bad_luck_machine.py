@@ -190,7 +190,7 @@ def assert_recovers(checkout: Checkout, filler: Path) -> None:
     assert set(checkout.statuses().values()) <= {"ok", "unsupported"}
 
 
-@pytest.mark.parametrize("spare", [0, 4096, 20_000, 60_000])
+@pytest.mark.parametrize("spare", [0, 60_000])
 def test_a_disk_that_is_full_when_building(bare: Checkout, ground: Path, spare: int) -> None:
     with on_small_disk(bare, ground) as checkout:
         filler = fill(checkout.root.parent, spare)
@@ -219,7 +219,7 @@ def test_a_disk_that_fills_up_while_measuring_costs_one_block(built: Checkout, g
         assert checkout.result()["timing"]["resumed"] == 1
 
 
-@pytest.mark.parametrize("spare", [0, 8192, 40_000])
+@pytest.mark.parametrize("spare", [0, 8192])
 def test_a_disk_that_is_full_when_measuring(built: Checkout, ground: Path, spare: int) -> None:
     with on_small_disk(built, ground) as checkout:
         filler = fill(checkout.root.parent, spare)
@@ -229,7 +229,7 @@ def test_a_disk_that_is_full_when_measuring(built: Checkout, ground: Path, spare
         assert_recovers(checkout, filler)
 
 
-@pytest.mark.parametrize("spare", [0, 20_000])
+@pytest.mark.parametrize("spare", [20_000])
 def test_a_disk_that_is_full_when_drawing_and_reporting(complete: Checkout, ground: Path, spare: int) -> None:
     with on_small_disk(complete, ground) as checkout:
         for kind in ("figure-tiny", "report"):
