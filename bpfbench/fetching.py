@@ -212,7 +212,7 @@ def local_tree(context: Context, name: str) -> Any:
 
 def records(context: Context) -> Path:
     """Return where it is recorded what is out of reach."""
-    return context.layout.store / "availability"
+    return context.layout.store / availability.FOLDER
 
 
 def tools_for(context: Context, name: str, progress: Any, *, again: bool) -> Tools:

@@ -9,8 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bpfbench.errors import BenchError
-from bpfbench.store.files import write_atomic
+from bpfbench.store.files import make_shared, write_atomic
 from bpfbench.store.keys import Json, plain
+
+FOLDER = "availability"
+"""Where, below a store, such records lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ def record(directory: Path, name: str, ok: bool, reason: str, seen: Mapping[str,
     found = Availability(name, ok, reason, plain(seen, f"{name}.seen"), tried_at)
     path = _path(directory, name)
     try:
+        make_shared(directory)
         write_atomic(path, (json.dumps(asdict(found), sort_keys=True, indent=1) + "\n").encode("ascii"))
     except OSError as error:
         raise BenchError(f"{path} cannot be written: {error.strerror}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -60,6 +61,15 @@ def write_cache(path: Path, data: bytes) -> None:
             with suppress(OSError):
                 temporary.unlink()
             raise
+
+
+def make_shared(folder: Path) -> None:
+    """Make a directory for everybody who may write where it lies, whatever this user's umask. Raises OSError."""
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            folder.mkdir()
+            folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode))
 
 
 def sweep_temporaries(directory: Path) -> list[str]:

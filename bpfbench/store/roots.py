@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any, Literal
 
 from bpfbench.layout import Layout
 from bpfbench.store import pointers
-from bpfbench.store.files import write_atomic
+from bpfbench.store.files import make_shared, write_atomic
 
 FOLDER = "roots"
 _FORMAT = 1
@@ -55,12 +54,7 @@ def register(layout: Layout) -> None:
         known = _load(entry)
         if known is not None and known.get("checkout") == str(layout.root) and known.get("seen") == seen:
             return
-        folder = entry.parent
-        if not folder.is_dir():
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir()
-                # Who may add items to the store may also enter a checkout, whatever this user's umask.
-                folder.chmod(stat.S_IMODE(layout.store.stat().st_mode))
+        make_shared(entry.parent)
         items = sorted(named(layout))
         data = {"format": _FORMAT, "checkout": str(layout.root), "seen": seen, "items": items}
         write_atomic(entry, (json.dumps(data, indent=1) + "\n").encode())

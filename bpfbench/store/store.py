@@ -21,7 +21,6 @@ from bpfbench.store.files import FULL, sweep_temporaries, sync_directory
 from bpfbench.store.keys import ID, Json, Key, plain
 from bpfbench.store.locks import OnWait
 from bpfbench.store.manifest import Manifest
-from bpfbench.store.roots import FOLDER
 
 Make = Callable[[Path], Mapping[str, Json] | None]
 """Fills the empty directory that it is given (or puts one file in its place); may return ``meta``."""
@@ -154,7 +153,8 @@ class Store:
     def sweep(self) -> list[str]:
         """Delete what killed makers left behind; return its names. Touches no item and no living maker."""
         swept = workshop.sweep(self.root)
-        swept += [f"{FOLDER}/{name}" for name in sweep_temporaries(self.root / FOLDER)]
+        for folder in workshop.FOLDERS:
+            swept += [f"{folder}/{name}" for name in sweep_temporaries(self.root / folder)]
         for item_id in self.ids():
             swept += [f"{item_id}/{name}" for name in sweep_temporaries(self.path(item_id))]
         return swept

@@ -13,13 +13,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bpfbench.errors import BenchError
+from bpfbench.store import availability, roots
 from bpfbench.store import tree as trees
 from bpfbench.store.files import FULL as FULL
 from bpfbench.store.locks import Flock, OnWait
-from bpfbench.store.roots import FOLDER
 
 _MAKING = ".making-"
 _TRASH = ".trash-"
+
+FOLDERS = (roots.FOLDER, availability.FOLDER)
+"""What else there is beside the items: small files about them."""
 
 
 @contextmanager
@@ -75,7 +78,7 @@ def sweep(root: Path) -> list[str]:
 
 def is_ours(name: str) -> bool:
     """Whether something of this name, beside the items, is the store's own."""
-    return name.startswith((_TRASH, _MAKING)) or name == FOLDER
+    return name.startswith((_TRASH, _MAKING)) or name in FOLDERS
 
 
 @contextmanager

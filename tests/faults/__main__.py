@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+from pathlib import Path
 
 from .apart import apart
 from .campaign import SCENARIOS, campaign, repeat, table
@@ -19,6 +20,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, default=names, help=f"of: {', '.join(names)}")
     parser.add_argument("--apart", action="store_true", help="do not wait for others who measure here, nor they for us")
+    parser.add_argument("--gate", type=Path, metavar="FILE", help="hold this file's lock, shared, during each trial")
     parser.add_argument("--trial", type=int, help="only this trial of the one named with --only")
     options = parser.parse_args()
     if options.apart:
@@ -27,7 +29,7 @@ def main() -> int:
     if options.trial is not None:
         outcomes = [repeat(options.only[0], options.seed, options.trial)]
     else:
-        outcomes = campaign(options.seed, options.kills, options.others, options.only)
+        outcomes = campaign(options.seed, options.kills, options.others, options.only, options.gate)
     print("\n".join(table(outcomes, options.seed)))
     return 1 if any(outcome.fault for outcome in outcomes) else 0
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import random
 import time
 import traceback
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from . import disasters, kills
 from .trials import Outcome, Scenario
@@ -16,8 +19,11 @@ _MISSES = 3
 """Trials that may miss (doit had ended before anything was hit) for every one that shall hit."""
 
 
-def campaign(seed: int, kill_count: int, other_count: int, only: Collection[str]) -> list[Outcome]:
-    """Run trials until that many of each kind have hit something; kills are shared out among the stages."""
+def campaign(seed: int, kill_count: int, other_count: int, only: Collection[str], gate: Path | None = None) -> list[Outcome]:
+    """Run trials until that many of each kind have hit something; kills are shared out among the stages.
+
+    ``gate`` is a file whose lock is held, shared, during each trial.
+    """
     chosen = [scenario for scenario in SCENARIOS if scenario.name in only]
     stages = [scenario for scenario in chosen if scenario.name.startswith("kill-")]
     outcomes: list[Outcome] = []
@@ -30,7 +36,7 @@ def campaign(seed: int, kill_count: int, other_count: int, only: Collection[str]
             if why := scenario.obstacle():
                 print(f"  {scenario.name}: not here: {why}", flush=True)
                 continue
-            outcomes += _series(world, scenario, seed, wanted)
+            outcomes += _series(world, scenario, seed, wanted, gate)
     finally:
         world.close()
     return outcomes
@@ -45,14 +51,25 @@ def repeat(name: str, seed: int, index: int) -> Outcome:
         world.close()
 
 
-def _series(world: World, scenario: Scenario, seed: int, wanted: int) -> Iterator[Outcome]:
+def _series(world: World, scenario: Scenario, seed: int, wanted: int, gate: Path | None) -> Iterator[Outcome]:
     hits = 0
     for index in range(wanted * (1 + _MISSES)):
         if hits == wanted:
             return
-        outcome = _trial(world, scenario, seed, index)
+        with _passing(gate):
+            outcome = _trial(world, scenario, seed, index)
         hits += outcome.hit is not None
         yield outcome
+
+
+@contextmanager
+def _passing(gate: Path | None) -> Iterator[None]:
+    if gate is None:
+        yield
+        return
+    with gate.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
 
 
 def _trial(world: World, scenario: Scenario, seed: int, index: int) -> Outcome:

@@ -11,7 +11,7 @@ import pytest
 
 from bpfbench.errors import BenchError
 from bpfbench.store import manifest as manifests
-from bpfbench.store.files import write_atomic
+from bpfbench.store.files import make_shared, write_atomic
 from bpfbench.store.keys import make_key
 from bpfbench.store.store import Store
 
@@ -346,3 +346,22 @@ def test_a_big_file_is_never_held_in_memory(store, key, children):
         assert store.realise(key, make).manifest.size == 600 << 20
 
     assert children.run(child) == 0
+
+
+@pytest.mark.parametrize("folder", ["roots", "availability"])
+def test_what_lies_beside_the_items_is_for_all_who_share_the_store(public, children, folder):
+    root = public / "store"
+    root.mkdir()
+    root.chmod(0o2777)
+    old = os.umask(0o077)
+    make_shared(root / folder)
+    os.umask(old)
+
+    def nobody():
+        become_nobody()
+        write_atomic(root / folder / "mine", b"x")
+        Store(root).sweep()
+
+    (root / folder / ".torn.0011.tmp").touch()
+    assert children.run(nobody) == 0
+    assert [path.name for path in (root / folder).iterdir()] == ["mine"]
