@@ -43,7 +43,7 @@ SOON = 20.0
 Tree = Callable[[str], Path]
 Run = Callable[..., subprocess.Popen[str]]
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.long]
 
 
 @functools.cache
