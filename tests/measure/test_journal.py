@@ -39,6 +39,46 @@ def test_damage_in_the_middle_is_an_error_with_its_line(tmp_path):
         read(path)
 
 
+def _written(path):
+    with Journal(path) as journal:
+        journal.append("begin", seed=123)
+    with Journal(path) as journal:
+        for number in range(4):
+            journal.append("sample", value=number + 0.5, text="ü \u2028 {}")
+    return path.read_bytes()
+
+
+def test_a_changed_bit_anywhere_is_noticed(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    data = _written(path)
+    records = read(path)
+    for at in range(len(data)):
+        changed = bytearray(data)
+        changed[at] ^= 1 << at % 8
+        path.write_bytes(changed)
+        try:
+            found = read(path)
+        except BenchError as error:
+            assert "damaged journal" in error.message
+        else:
+            assert found == records[: len(found)] and len(found) == 4  # the last line lost its end: torn
+
+
+@pytest.mark.parametrize("lines", [[0, 2, 3, 4], [0, 1, 3, 2, 4], [0, 1, 1, 2, 3, 4], [1, 2, 3, 4]])
+def test_lines_that_are_lost_doubled_or_exchanged_are_noticed(tmp_path, lines):
+    path = tmp_path / "journal.jsonl"
+    data = _written(path).splitlines(keepends=True)
+    path.write_bytes(b"".join(data[line] for line in lines))
+    with pytest.raises(BenchError, match="damaged journal"):
+        read(path)
+
+
+def test_a_journal_of_an_earlier_version_is_read(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b'{"kind":"begin"}\n{"kind":"end"}\n')
+    assert [record["kind"] for record in read(path)] == ["begin", "end"]
+
+
 def test_records_survive_kill_9_of_the_writer(tmp_path):
     path = tmp_path / "journal.jsonl"
     code = (
