@@ -15,7 +15,8 @@ from pathlib import Path
 
 from bpfbench.store.store import Store
 
-from ..system.bad_luck import Checkout, Running, fill, kill, small_disk
+from ..system.bad_luck import Checkout, Running, kill
+from ..system.troubles import fill, small_disk
 from .kills import STAGES, take_away
 from .mirror import LIES
 from .trials import Scenario
@@ -56,8 +57,10 @@ def tampered(world: World, rng: random.Random) -> str:
     """Change something that nobody but doit should change: it is noticed, and made again."""
     checkout = world.used
     ensure(world.doit(checkout, "gc", "--delete", noise=False).code == 0, "gc failed")
+    what = rng.choice(["item", "item", "item", "manifest", "pointer", "shown", "database", "cache", "journal"])
+    if what == "journal":
+        _interrupt_measuring(world, checkout)
     before = {item.id: item.hash for item in checkout.store.items()}
-    what = rng.choice(["item", "item", "item", "manifest", "pointer", "shown", "database", "cache"])
     places = sorted(_places(checkout, what))
     ensure(places, f"there is no {what}")
     path = rng.choice(places)
@@ -66,17 +69,24 @@ def tampered(world: World, rng: random.Random) -> str:
     if what in ("item", "manifest"):
         verified = world.doit(checkout, "verify", noise=False)
         item = next(part for part in path.parts if part in before)
-        ensure(
-            verified.code == _DAMAGED and item in verified.out,
-            f"verify does not tell of {name} ({how}):\n{verified.said}",
-        )
+        told = verified.code == _DAMAGED and item in verified.out
+        ensure(told, f"verify does not tell of {name} ({how}):\n{verified.said}")
     world.recover(checkout)
     verified = world.doit(checkout, "verify", noise=False)
     ensure(verified.code == 0, f"after {how} of {name}:\n{verified.said}")
-    after = {item.id: item.hash for item in checkout.store.items()}
-    lost = [item for item in before if item not in after and "measure" not in item]
-    ensure(what in ("item", "manifest") or not lost, f"{how} of {name} lost {lost}")
+    lost = before.keys() - set(checkout.store.ids())
+    ensure(not lost, f"{how} of {name} lost {lost}")
     return f"{how} of {name[-70:]}"
+
+
+def _interrupt_measuring(world: World, checkout: Checkout) -> None:
+    """Kill doit when it has measured a little, so that there is a journal to go on with."""
+    take_away(checkout, "measure")
+    running = world.start(checkout)
+    running.until(lambda: checkout.blocks() > 0)
+    kill(running.pid, signal.SIGKILL)
+    finished(running)
+    ensure(checkout.blocks() > 0, "the journal of a killed run is gone")
 
 
 def _places(checkout: Checkout, what: str) -> Iterator[Path]:
@@ -86,6 +96,7 @@ def _places(checkout: Checkout, what: str) -> Iterator[Path]:
         "manifest": lambda: items.glob("*/manifest.json"),
         "pointer": (checkout.state / "pointers").iterdir,
         "shown": lambda: (checkout.root / "results").rglob("*.*"),
+        "journal": lambda: checkout.state.glob("journals/*/journal.jsonl"),
         "database": lambda: checkout.root.glob(".doit.db*"),
         "cache": lambda: (path for path in checkout.state.rglob("*.json") if path.parent.name not in ("pointers", "journals")),
     }[what]()
@@ -153,7 +164,6 @@ def full_disk(world: World, rng: random.Random) -> str:
     with small_disk(place, "64m"):
         checkout = Checkout(place / "checkout ü")
         shutil.copytree(world.complete.root, checkout.root, symlinks=True)
-        (place / "said").symlink_to(world.folder())  # what doit says is kept elsewhere
         world.recover(checkout)
         take_away(checkout, stage)
         spare = rng.choice([0, rng.randrange(200_000), rng.randrange(6_000_000)])

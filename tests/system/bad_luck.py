@@ -26,8 +26,8 @@ from typing import IO, Any
 import yaml
 
 from bpfbench.store.locks import Flock
-from bpfbench.store.roots import FOLDER
 from bpfbench.store.store import Item, Store
+from bpfbench.store.workshop import FOLDERS
 
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
@@ -352,7 +352,7 @@ class Checkout:
         for item in self.store.items():
             assert self.store.verify(item) == []
         if self.store.root.is_dir():
-            assert {path.name for path in self.store.root.iterdir()} - {FOLDER} == set(self.store.ids())
+            assert {path.name for path in self.store.root.iterdir()} - {*FOLDERS} == set(self.store.ids())
         for place in ("work", "progress", "journals"):
             folder = self.state / place
             assert not folder.is_dir() or list(folder.iterdir()) == []
@@ -366,11 +366,16 @@ class Checkout:
         return len(self.items("measure-tiny")) == 1
 
 
+_COMMANDS = (
+    "run", "list", "results", "plan", "explain", "forget", "clean", "verify", "gc", "export", "import", "lock",
+)  # fmt: skip
+
+
 def _with_dodo(arguments: Sequence[str], dodo: list[str]) -> list[str]:
     """Return the arguments with ``-f`` behind the name of the command."""
     if not dodo:
         return list(arguments)
-    if arguments and arguments[0] in ("run", "list", "results", "plan", "explain", "forget", "clean"):
+    if arguments and arguments[0] in _COMMANDS:
         return [arguments[0], *dodo, *arguments[1:]]
     return ["run", *dodo, *arguments]
 
