@@ -20,6 +20,7 @@ from bpfbench.fetch.aptsources import derived
 from bpfbench.fetch.archive import unfold
 from bpfbench.fetch.errors import Mismatch, Unavailable
 from bpfbench.fetch.tools import Obtained, Tools, environment
+from bpfbench.store.locks import Flock
 
 HOST = "the Debian archive"
 FRESH = 3600.0
@@ -69,6 +70,11 @@ class _Apt:
 
     def find(self, package: str, file: str) -> list[_Tarball]:
         """Return every tarball of this name, updating apt's lists if it is not in them."""
+        with Flock(self._root) as flock:  # apt does not wait for another one that updates the same lists
+            flock.take(on_wait=lambda _: self._tools.progress("waiting for another apt"))
+            return self._find(package, file)
+
+    def _find(self, package: str, file: str) -> list[_Tarball]:
         stamp = self._root / "updated"
         found = self._listed(package) if stamp.exists() else []
         wanted = [tarball for tarball in found if tarball.file == file]

@@ -11,6 +11,7 @@ import http.client
 import json
 import re
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -30,6 +31,8 @@ LARGEST = 2 << 30
 """Bytes of a download."""
 ATTEMPTS = 4
 """Times that an interrupted download is gone on with at once, as long as each brings something new."""
+KEPT = 14 * 86400.0
+"""Seconds for which an unfinished download waits for being gone on with."""
 AGENT = "bpfbench"
 _PIECE = 1 << 20
 
@@ -48,6 +51,7 @@ def download(url: str, sha256: str | None, tools: Tools) -> tuple[Path, str]:
 
     The file stays in ``tools.downloads`` until ``discard`` is called. Raises ``Unavailable``, ``Mismatch``.
     """
+    _sweep(tools.downloads)
     name = sha256 or hashlib.sha256(url.encode()).hexdigest()
     path = tools.downloads / f"{name}.part"
     with _alone(tools.downloads / name):
@@ -58,6 +62,14 @@ def discard(path: Path) -> None:
     """Delete a download that is no longer needed, unfinished or not."""
     path.unlink(missing_ok=True)
     path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _sweep(downloads: Path) -> None:
+    """Delete what nobody has gone on with for long."""
+    for path in downloads.glob("*.*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > KEPT:
+                path.unlink()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ noticed and going back to a former state is a hit. Digests of single files are r
 """
 
 # File names are bytes here, which pathlib cannot hold:
-# ruff: noqa: PTH115, PTH211, PTH103, PTH118, PTH208
+# ruff: noqa: PTH115, PTH103, PTH118
 
 from __future__ import annotations
 

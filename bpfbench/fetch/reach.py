@@ -51,7 +51,24 @@ def network() -> dict[str, Json]:
     when it changes.
     """
     proxies = {name: _digest(value) for name, value in os.environ.items() if name.lower().endswith("_proxy")}
-    return {"names": _names(), "routes": _routes(), "proxies": dict(sorted(proxies.items()))}
+    return {"names": _names(), "routes": _routes(), "proxies": dict(sorted(proxies.items())), "indexes": _indexes()}
+
+
+def _indexes() -> str:
+    """Return a digest of how apt and pip are set up here: their settings, and the stamps of their files."""
+    settings = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(("PIP_", "APT_"))]
+    apt = Path("/etc/apt")
+    files = [apt, apt / "sources.list", apt / "sources.list.d", apt / "apt.conf.d", Path("/etc/pip.conf")]
+    home = Path(os.environ.get("HOME", "/"))
+    files += [home / ".config" / "pip" / "pip.conf", home / ".pip" / "pip.conf"]
+    for directory in files[2:4]:
+        with suppress(OSError):
+            files += sorted(directory.iterdir())
+    for file in files:
+        with suppress(OSError):
+            status = file.stat()
+            settings.append(f"{file} {status.st_size} {status.st_mtime_ns} {status.st_ino}")
+    return _digest("\n".join(settings))
 
 
 def _names() -> str:

@@ -14,7 +14,8 @@ from bpfbench.fetch.errors import Unavailable
 from bpfbench.fetch.members import Limits
 from bpfbench.fetch.reach import Reach
 from bpfbench.process.command import PATH, Command, Exit
-from bpfbench.process.errors import TimedOut
+from bpfbench.process.errors import NotStarted, TimedOut
+from bpfbench.store import tree as trees
 
 if TYPE_CHECKING:
     from bpfbench.process.reaper import Reaper
@@ -72,12 +73,11 @@ class Tools:
     _runs: int = field(default=0, repr=False)
 
     def __enter__(self) -> Tools:
-        self.work.mkdir(parents=True, exist_ok=True)
+        trees.delete(self.work)  # what a killed call has left
+        self.work.mkdir(parents=True)
         return self
 
     def __exit__(self, *_: object) -> None:
-        from bpfbench.store import tree as trees
-
         self._stack.close()
         trees.delete(self.work)
 
@@ -106,7 +106,10 @@ class Tools:
         """
         self._runs += 1
         command = Command(argv, env, cwd, f"{self._runs:03d}-{Path(argv[0]).name}", unprivileged=True)
-        child = self._children().start(command, self.logs)
+        try:
+            child = self._children().start(command, self.logs)
+        except NotStarted as error:
+            raise Unavailable(error.message, hint=error.hint) from error
         begun = heard = time.monotonic()
         patience, seen = self.connect, 0
         try:

@@ -279,3 +279,12 @@ def test_two_at_once_make_one_download(server, make_tools):
         thread.join()
     assert found == [SHA] * 4
     assert len(server.requests) == 1
+
+
+def test_a_part_that_nobody_goes_on_with_is_not_kept_for_ever(server, tools):
+    tools.downloads.mkdir(parents=True)
+    old, young = tools.downloads / "old.part", tools.downloads / "young.part"
+    old.write_bytes(b"x"), young.write_bytes(b"x")
+    os.utime(old, (1, 1))
+    download(server.put("f", BODY), SHA, tools)
+    assert not old.exists() and young.exists()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from bpfbench.errors import BenchError
 from bpfbench.fetch import git
 from bpfbench.fetch.errors import Mismatch, Refused, Unavailable
 from bpfbench.store.nar import nar_hash
@@ -221,7 +220,18 @@ def test_nothing_is_left_behind(repository, make_tools, tree):
     assert not tools.work.exists()
 
 
+def test_what_a_killed_call_left_is_no_hindrance(repository, make_tools, tree):
+    repository.commit(a="1")
+    with make_tools() as tools:
+        place = tools.work / "1-git"
+        place.mkdir()
+        (place / "HEAD").write_text("rubbish")
+        place.chmod(0o500)
+        with make_tools() as again:
+            obtain(repository.url, again, tree)
+
+
 def test_git_that_is_not_here_is_told(repository, tools, tree, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(BenchError, match="no program git"):
+    with pytest.raises(Unavailable, match="no program git"):
         obtain(repository.url, tools, tree)
