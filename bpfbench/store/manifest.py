@@ -7,6 +7,7 @@ Directories and the modes of things need no hashing, so their times are not reco
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -22,6 +23,8 @@ from bpfbench.store.keys import Json, Key
 from bpfbench.store.nar import Node, file_digest, hash_tree, printable
 
 FORMAT = 1
+_SUM = b',\n "sum": "'
+"""Before the SHA-256 of all that comes before it, at the end of a manifest."""
 
 
 class Entry(NamedTuple):
@@ -117,7 +120,7 @@ def verify(manifest: Manifest, tree: Path) -> tuple[str, ...]:
 def load(path: Path) -> Manifest:
     """Read a manifest. Raises BenchError if it is not a whole one, OSError if it cannot be read."""
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(_checked(path.read_bytes()))
         if data["format"] != FORMAT:
             raise BenchError(f"{path} has format {data['format']}, not {FORMAT}")
         key = Key(str(data["name"]), str(data["digest"]), data["components"])
@@ -130,7 +133,7 @@ def load(path: Path) -> Manifest:
 
 
 def save(manifest: Manifest, path: Path) -> None:
-    """Write a manifest, one entry a line. Raises OSError if it cannot be written; the old one stays then."""
+    """Write a manifest, one entry a line, and its own digest at the end. Raises OSError if it cannot be written; the old one stays then."""
     head = {
         "format": FORMAT,
         "name": manifest.key.name,
@@ -140,8 +143,21 @@ def save(manifest: Manifest, path: Path) -> None:
         "meta": manifest.meta,
     }
     rows = ",\n".join(json.dumps(row) for row in manifest.entries)
-    text = f'{json.dumps(head, indent=1)[:-2]},\n "entries": [\n{rows}\n]}}\n'
-    write_atomic(path, text.encode("ascii"), mode=0o444)
+    text = f'{json.dumps(head, indent=1)[:-2]},\n "entries": [\n{rows}\n]'.encode("ascii")
+    digest = hashlib.sha256(text).hexdigest().encode("ascii")
+    write_atomic(path, text + _SUM + digest + b'"}\n', mode=0o444)
+
+
+def _checked(text: bytes) -> bytes:
+    """Return the text of a manifest if it is the one that was written. Raises ValueError.
+
+    Nothing else watches over what is in there: the key, ``meta``, the hashes themselves. Manifests of earlier
+    versions end without a sum.
+    """
+    body, summed, rest = text.rpartition(_SUM)
+    if summed and rest[64:] == b'"}\n' and hashlib.sha256(body).hexdigest().encode("ascii") != rest[:64]:
+        raise ValueError("it was changed after it had been written")
+    return text
 
 
 def _examine(entry: Entry, tree: Path) -> Entry | str:

@@ -93,3 +93,22 @@ def test_strays(store, item):
 
 def test_a_store_that_is_not_there(store):
     assert strays(store) == [] and list(audit(store, store.ids())) == []
+
+
+def test_a_changed_byte_anywhere_in_a_manifest_is_noticed_or_means_nothing(store, item):
+    path = item.path / "manifest.json"
+    data, noticed = path.read_bytes(), 0
+    path.chmod(0o644)
+    for at in range(0, len(data), 7):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        found = store.recall(item.id)
+        noticed += found is None
+        assert found is None or found.manifest == item.manifest
+    assert noticed > len(data) // 7 - 20  # all but those in the sum's own name
+
+
+def test_a_manifest_of_an_earlier_version_is_read(store, item):
+    path = item.path / "manifest.json"
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes().rpartition(b',\n "sum"')[0] + b"}\n")
+    assert store.find(item.id) == item and damage(store) == ()
