@@ -77,8 +77,8 @@ def copy(local: Local, tree: Path) -> None:
 def _tracked(path: Path, prefix: bytes = b"") -> Iterator[bytes]:
     """Yield what git counts as content of a checkout, submodules that are checked out included."""
     listed = _git(path, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate")
-    for name in listed.split(b"\0"):
-        name = name.rstrip(b"/")
+    for row in listed.split(b"\0"):
+        name = row.rstrip(b"/")
         if not name:
             continue
         inner = os.path.join(os.fsencode(path), name)

@@ -48,7 +48,7 @@ class Server:
         self.files[f"/{name}"] = content
         return f"{self.url}/{name}"
 
-    def _handler(server) -> type[http.server.BaseHTTPRequestHandler]:  # noqa: N805
+    def _handler(server) -> type[http.server.BaseHTTPRequestHandler]:
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -124,7 +125,7 @@ def test_a_copy_is_what_was_looked_at(repository, cache, tree):
     (repository.path / "link").symlink_to("run")
     local.copy(local.look(repository.path, cache), tree)
     assert sorted(path.name for path in tree.iterdir()) == [".gitignore", "a", "b", "link", "run"]
-    assert os.readlink(tree / "link") == "run" and os.access(tree / "run", os.X_OK)
+    assert (tree / "link").readlink() == Path("run") and os.access(tree / "run", os.X_OK)
 
 
 def test_an_edit_while_it_is_copied_is_noticed(repository, cache, tree):

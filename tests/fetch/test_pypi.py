@@ -81,7 +81,7 @@ def test_a_hostile_wheel_is_refused(index, tools, tree):
 
 
 def test_a_project_that_is_not_there_is_told(index, tools, tree):
-    with pytest.raises(Unavailable, match="No matching distribution|could not find a version|Could not find"):
+    with pytest.raises(Unavailable, match=r"No matching distribution|could not find a version|Could not find"):
         obtain(tools, tree)
 
 

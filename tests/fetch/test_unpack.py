@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -42,13 +43,13 @@ MEMBERS = (
 
 
 def check(tree: Path) -> None:
-    assert sorted(os.listdir(tree)) == sorted(
+    assert sorted(path.name for path in tree.iterdir()) == sorted(
         ["configure", "src", "none", "up", "dangling", "hard", "long" * 40, "caf\u00e9"]
     )
     assert (tree / "src/a.c").read_bytes() == b"int a;\n" * 300
     assert (tree / "src/empty").read_bytes() == b""
-    assert os.readlink(tree / "src/link.c") == "a.c"
-    assert os.readlink(tree / "dangling") == "src/nothing"
+    assert (tree / "src/link.c").readlink() == Path("a.c")
+    assert (tree / "dangling").readlink() == Path("src/nothing")
     assert (tree / "hard").read_bytes() == b"#!/bin/sh\n"
     assert (tree / "hard").stat().st_nlink == 1
     assert (tree / ("long" * 40) / ("name" * 30)).read_bytes() == b"long"
@@ -106,7 +107,7 @@ def test_a_zip_comes_out(tmp_path, tree):
     (tmp_path / "a").write_bytes(zipped(*members, method=zipfile.ZIP_DEFLATED))
     assert unpack(tmp_path / "a", tree, strip=1) == len(members)
     assert (tree / "sub/data").read_bytes() == b"x" * 100_000
-    assert os.readlink(tree / "link") == "sub/data"
+    assert (tree / "link").readlink() == Path("sub/data")
     assert os.access(tree / "run", os.X_OK) and not (tree / "sub/data").stat().st_mode & 0o111
     assert (tree / "made on windows").read_bytes() == b"w"
 
@@ -167,7 +168,7 @@ def test_what_the_standard_library_packs_and_unpacks_is_the_same_here(tmp_path_f
     try:
         unpack(place / "a", place / "ours")
     except Refused as refused:
-        assert "one name on many" in refused.why or "below the file" in refused.why or "comes twice" in refused.why  # noqa: PT017
+        assert "one name on many" in refused.why or "below the file" in refused.why or "comes twice" in refused.why
         return
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         archive.extractall(place / "theirs", filter="data")
@@ -184,8 +185,6 @@ def test_whatever_is_done_to_an_archive_it_is_refused_or_harmless(tmp_path_facto
         good[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
     (place / "a").write_bytes(good)
     (place / "tree").mkdir()
-    try:
+    with contextlib.suppress(Refused):
         unpack(place / "a", place / "tree")
-    except Refused:
-        pass
     assert sorted(path.name for path in place.iterdir()) == ["a", "tree"]
