@@ -6,6 +6,7 @@ nothing that an archive makes can divert what comes after.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ Kind = Literal["file", "directory", "symlink", "hard link"]
 
 _REORDERING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\u2060\ufeff")
 """Characters that make a name look like another one."""
+_CONTROL = re.compile(rb"[\0-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Census:
         self._folded: dict[str, bytes] = {}
         self._sizes: dict[bytes, int] = {}
         self._links: dict[bytes, bytes] = {}
+        self._fine: set[bytes] = set()
+        """Components that were looked at already."""
         self._count = 0
         self._total = 0
 
@@ -117,14 +121,16 @@ class Census:
         if len(parts) > limits.depth:
             raise self._refuse(member, f"{what} is {len(parts)} directories deep; at most {limits.depth} are taken")
         for part in parts:
-            self._component(part, member, what)
+            if part not in self._fine:
+                self._component(part, member, what)
+                self._fine.add(part)
         return parts
 
     def _component(self, part: bytes, member: Member, what: str) -> None:
         if len(part) > self._limits.name:
             raise self._refuse(member, f"{what} has a part of {len(part)} bytes; file systems take {self._limits.name}")
         if part.isascii():
-            if not part.isalnum() and (any(byte < 32 or byte == 127 for byte in part)):
+            if _CONTROL.search(part):
                 raise self._refuse(member, f"{what} has control characters")
         elif not _REORDERING.isdisjoint(text := part.decode("utf-8", "replace")) or any(
             unicodedata.category(char) == "Cc" for char in text

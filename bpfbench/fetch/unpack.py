@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bpfbench.errors import BenchError
+from bpfbench.fetch.ahead import Ahead
 from bpfbench.fetch.errors import Refused
 from bpfbench.fetch.inflate import Inflated, kind_of
 from bpfbench.fetch.members import Census, Limits, Member
@@ -53,8 +54,10 @@ def unpack(
             with Zip(archive, name) as members:
                 return writer.write(_bounded(members, archive.stat().st_size, name, limits))
         with archive.open("rb", buffering=0) as file:
-            raw: io.RawIOBase = file if kind == "tar" else Inflated(file, kind, name, limits)
-            return writer.write(Tar(io.BufferedReader(raw, BUFFER), name))
+            if kind == "tar":
+                return writer.write(Tar(io.BufferedReader(file, BUFFER), name))
+            with Ahead(Inflated(file, kind, name, limits)) as ahead:
+                return writer.write(Tar(io.BufferedReader(ahead, BUFFER), name))
 
 
 class _Writer:
