@@ -171,11 +171,22 @@ static void load_imm64(struct jit *jit, const struct bpf_insn *insn)
 		x86_constant(&jit->x, jit->map[insn->dst_reg], isa_imm64(insn));
 }
 
+/* A value that nobody reads: what an inlined look-up would have been told, for one. */
+static bool is_idle(const struct jit *jit, uint32_t at)
+{
+	const struct bpf_insn *insn = &jit->program->insns[at];
+
+	return (isa_is_ld_imm64(insn) || (isa_is_alu(insn) && isa_op(insn) == BPF_MOV)) &&
+	       jit_dead_after(jit, at, insn->dst_reg);
+}
+
 /* Writes the instruction, and those after it that one piece of code serves for; returns how many. */
 static uint32_t write_some(struct jit *jit, uint32_t at)
 {
 	const struct bpf_insn *insn = &jit->program->insns[at];
 
+	if (is_idle(jit, at))
+		return 1u + isa_is_ld_imm64(insn);
 	if (isa_is_alu(insn))
 		return jit_alu(jit, at);
 	if (isa_is_ld_imm64(insn)) {

@@ -30,10 +30,22 @@ static struct effect effect_of_atomic(const struct bpf_insn *insn)
 	return (struct effect){ src | dst, insn->imm != BPF_STORE_REL && insn->imm & BPF_FETCH ? src : 0 };
 }
 
-static struct effect effect_of_jmp(const struct bpf_insn *insn)
+/* What is certainly not called reads no more than it needs. */
+static struct effect effect_of_call(const struct program *program, const struct bpf_insn *insn)
+{
+	const struct call *call = isa_is_helper_call(insn) ? &program->calls[insn->imm] : NULL;
+
+	if (call && call->kind == CALL_ARRAY && !call->array.cpus)
+		return (struct effect){ BIT(2), CLOBBERED };
+	if (call && call->kind == CALL_INLINE && call->hint.kind != EB_INLINE_TLS)
+		return (struct effect){ 0, CLOBBERED };
+	return (struct effect){ ARGUMENTS, CLOBBERED };
+}
+
+static struct effect effect_of_jmp(const struct program *program, const struct bpf_insn *insn)
 {
 	if (isa_is_any_call(insn))
-		return (struct effect){ ARGUMENTS, CLOBBERED };
+		return effect_of_call(program, insn);
 	if (isa_is_exit(insn))
 		return (struct effect){ BIT(0), 0 };
 	if (isa_is_ja(insn))
@@ -41,12 +53,12 @@ static struct effect effect_of_jmp(const struct bpf_insn *insn)
 	return (struct effect){ BIT(insn->dst_reg) | (isa_is_x(insn) ? BIT(insn->src_reg) : 0), 0 };
 }
 
-static struct effect effect_of(const struct bpf_insn *insn)
+static struct effect effect_of(const struct program *program, const struct bpf_insn *insn)
 {
 	if (isa_is_alu(insn))
 		return effect_of_alu(insn);
 	if (isa_is_jmp(insn))
-		return effect_of_jmp(insn);
+		return effect_of_jmp(program, insn);
 	if (isa_class(insn) == BPF_LDX)
 		return (struct effect){ BIT(insn->src_reg), BIT(insn->dst_reg) };
 	if (isa_is_atomic(insn))
@@ -87,7 +99,7 @@ int find_live(struct program *program, const struct report *report)
 
 			if (program->at[at] & AT_SECOND)
 				continue;
-			effect = effect_of(&program->insns[at]);
+			effect = effect_of(program, &program->insns[at]);
 			live = effect.reads | (live_after(program, at) & ~effect.writes);
 			/* only what is carried backwards by a jump can need another round */
 			changed |= live != program->live[at] && program->at[at] & AT_LOOP;

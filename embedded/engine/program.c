@@ -8,7 +8,7 @@ int program_load(struct program *program, const struct eb_program *from, const s
 		 const struct report *report)
 {
 	static int (*const steps[])(struct program *, const struct report *) = {
-		check_instructions, find_functions, check_jumps, find_live, measure_functions, resolve,
+		check_instructions, find_functions, check_jumps, resolve, find_live, measure_functions,
 	};
 	int result = 0;
 

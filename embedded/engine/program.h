@@ -78,9 +78,9 @@ void program_free(struct program *program);
 int check_instructions(struct program *program, const struct report *report);
 int find_functions(struct program *program, const struct report *report);
 int check_jumps(struct program *program, const struct report *report);
+int resolve(struct program *program, const struct report *report);
 int find_live(struct program *program, const struct report *report);
 int measure_functions(struct program *program, const struct report *report);
-int resolve(struct program *program, const struct report *report);
 
 /* The function that begins at that instruction; NULL if none does. */
 struct function *function_at(const struct program *program, int64_t at);
