@@ -34,7 +34,7 @@ def shared(complete: Checkout, another: Another, ground: Path) -> Iterator[Path]
     place = ground / f"shared store {os.urandom(3).hex()}"
     shutil.copytree(complete.store.root, place, symlinks=True)
     place.chmod(0o2777)
-    (place / "roots").chmod(0o2777)
+    shutil.rmtree(place / "roots")  # the template does not use this one
     yield place
     shutil.rmtree(place, ignore_errors=True)
 
@@ -104,7 +104,7 @@ def test_gc_keeps_what_another_profile_shows(checkout: Checkout) -> None:
         assert "measuring" not in done.said and len(checkout.items("measure-tiny")) == 2
     shutil.rmtree(next((checkout.root / "results").glob("*/other")))
     done = checkout.doit("gc", "--delete", noise=False)
-    assert "of measuring" in done.out and len(checkout.items("measure-tiny")) == 1
+    assert "measure-tiny" in done.out and len(checkout.items("measure-tiny")) == 1
 
 
 def test_gc_takes_no_names(checkout: Checkout) -> None:
