@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def main() -> int:
     parser.add_argument("--gate", type=Path, metavar="FILE", help="hold this file's lock, shared, during each trial")
     parser.add_argument("--trial", type=int, help="only this trial of the one named with --only")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left of this program either
     if options.apart:
         apart()
     print(f"seed {options.seed}", flush=True)

@@ -55,7 +55,7 @@ class World:
             folder.mkdir()
             folder.chmod(0o1777)
         self.mirrors = Mirrors(self.place)
-        self.bystander = subprocess.Popen(["sleep", "infinity"], start_new_session=True)
+        self.bystander = subprocess.Popen(["sleep", "100000"], start_new_session=True)
 
     def close(self) -> None:
         """End the bystander and delete everything."""
