@@ -12,8 +12,10 @@ from bpfbench.commands.selection import wanted_keys
 from bpfbench.commands.text import counted, shortest, size
 from bpfbench.commands.ticker import Ticker
 from bpfbench.errors import BenchError
+from bpfbench.store.keys import ID
 
 if TYPE_CHECKING:
+    from bpfbench.layout import Layout
     from bpfbench.store.store import Item, Store
 
 
@@ -24,9 +26,10 @@ class Export(ReadingCommand):
     doc_purpose = "write what tasks made, and all they are made from, to one file for another machine"
     doc_usage = "FILE [TASK ...]"
     doc_description = (
-        "Everything that a named task is made from must be in the store already. Without any task, all that "
-        "is there is written of what ./bench would make. `import` reads the file. The same items give the "
-        "same bytes; the SHA-256 that is printed is what `import --sha256` wants to know."
+        "Everything that a named task is made from must be in the store already, with the words that it was "
+        "made with (profile=, noise= and so on). Without any task, all is written that ./bench would make and "
+        "that it made last, as far as it is there. `import` reads the file. The same items give the same "
+        "bytes; the SHA-256 that is printed is what `import --sha256` wants to know."
     )
 
     def execute(self, params: Any, args: list[str]) -> int:
@@ -43,7 +46,7 @@ class Export(ReadingCommand):
             raise BenchError("export wants to know where to", hint="./bench export closure.tar [TASK ...]")
         to = here.cwd / self._file[0]
         _check(to, {task.name for task in self.task_list})
-        items = self._items(Store(here.layout.store))
+        items = self._items(Store(here.layout.store), here.layout)
         with Ticker() as ticker:
             written = export(items, to, ticker)
         place = shortest(to, here.cwd)
@@ -51,16 +54,23 @@ class Export(ReadingCommand):
         self.outstream.write(f"sha256 {written.sha256}\n")
         return 0
 
-    def _items(self, store: Store) -> list[Item]:
+    def _items(self, store: Store, layout: Layout) -> list[Item]:
         """Return the items to write. Raises ``BenchError`` when a named task, or what it needs, has none."""
-        items, lacking = [], []
+        from bpfbench.store.roots import named
+
+        items: list[Item] = []
+        lacking: list[str] = []
         for task in closure(self.task_list, self._names or self.sel_tasks):
             keys = wanted_keys(task)
             found = [item for key in keys if (item := store.find(key))]
             items += found
             if (task.meta or {}).get("step") and (not keys or len(found) < len(keys)):
                 lacking.append(task.name)
-        if self._names and lacking:
+        if not self._names:
+            made = {path.stem for path in layout.pointers.glob("*.json")}
+            lacking = [name for name in lacking if name not in made]
+            items += [item for item_id in sorted(named(layout)) if ID.fullmatch(item_id) and (item := store.find(item_id))]
+        elif lacking:
             message = f"not in the store, or damaged: what {', '.join(lacking)} should have made"
             raise BenchError(message, hint=f"./bench {' '.join(self._names)}")
         if not items:
