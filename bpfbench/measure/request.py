@@ -98,7 +98,6 @@ def run_key(request: Request, codes: CodeDigests, state: Path) -> Key:
             "code": codes.of([*MEASURING_CODE, f"drivers/{experiment.driver}.py"]),
             "machine": request.machine.digest,
             "take": request.take,
-            "noise": "accepted" if request.accept_noise else "refused",
             "prerequisites": standing.remembered(required(request), state / "prerequisites.json"),
         },
     )

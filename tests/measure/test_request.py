@@ -52,6 +52,7 @@ def with_case(**fields):
 
 
 SAME = {
+    "noise": replace(REQUEST, accept_noise=True),
     "title": with_experiment(title="another", description="another", location=ELSEWHERE),
     "groups": with_experiment(groups=(Group("g", "another"),)),
     "case's title and labels": with_case(title="another", labels=("new",)),
@@ -84,7 +85,6 @@ DIFFERENT = {
     "arms": replace(REQUEST, arms=("native",)),
     "cases": replace(REQUEST, cases=("a",)),
     "take": replace(REQUEST, take="second"),
-    "noise": replace(REQUEST, accept_noise=True),
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from bpfbench.stats.stopping import relative_half_width
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "statistics.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "simulation.py"
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,8 @@ MOST = 5
 def world() -> Iterator[World]:
     if why := obstacle():
         pytest.skip(why)
+    if Path(sys.prefix).is_relative_to("/tmp"):
+        pytest.skip("this Python lies below /tmp, and the campaign gives every doit a /tmp of its own")
     made = World()
     yield made
     made.close()

@@ -254,7 +254,7 @@ def test_an_import_that_is_cut_off_changes_nothing_that_is_seen(built: Checkout,
     assert built.doit("export", str(archive), noise=False).code == 0
     archive.write_bytes(archive.read_bytes()[:100_000])
     done = offline.fail("import", str(archive), code=3, noise=False)
-    assert "cut off" in done.err and offline.store.ids() == []
+    assert ("cut off" in done.err or "unexpected end" in done.err) and offline.store.ids() == []
     assert offline.succeed("build_uprobe").executed == ["build_uprobe"]
 
 
