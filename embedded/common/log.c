@@ -1,5 +1,6 @@
 #include "common/log.h"
 #include "common/common.h"
+#include "common/setting.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -8,11 +9,32 @@
 #include <string.h>
 #include <unistd.h>
 
+/* --- settings: here, because the log is what needs them wherever it is --- */
+
+static const char *settings;
+
+void eb_settings_given(const char *given)
+{
+	settings = given;
+}
+
+const char *eb_setting(const char *name)
+{
+	size_t length = strlen(name);
+
+	for (const char *at = settings; at && *at; at += strlen(at) + 1)
+		if (!strncmp(at, name, length) && at[length] == '=')
+			return at + length + 1;
+	return getenv(name);
+}
+
+/* --- the log --- */
+
 static const char *const names[] = { "none", "error", "warning", "info", "debug" };
 
 static int chosen(void)
 {
-	const char *text = getenv("EMBEDDED_LOG");
+	const char *text = eb_setting("EMBEDDED_LOG");
 
 	for (size_t i = 0; text && i < EB_COUNT(names); i++)
 		if (!strcmp(text, names[i]))

@@ -4,6 +4,7 @@
  */
 #include "runtime/agent.h"
 #include "common/log.h"
+#include "common/setting.h"
 #include "hook/hook.h"
 #include "runtime/fault.h"
 #include "runtime/process.h"
@@ -234,7 +235,7 @@ static void in_child(void)
 
 static int choose(void)
 {
-	const char *name = getenv("EMBEDDED_ENGINE"), *backend = getenv("EMBEDDED_BACKEND");
+	const char *name = eb_setting("EMBEDDED_ENGINE"), *backend = eb_setting("EMBEDDED_BACKEND");
 	int engine = name && *name ? eb_engine_of(name) : EB_JIT;
 
 	if (engine < 0 || !eb_engine_available((enum eb_engine)engine)) {
@@ -259,10 +260,11 @@ static int open_segment(const char *name)
 
 __attribute__((constructor)) static void begin(void)
 {
-	const char *name = getenv("EMBEDDED_SEGMENT");
+	const char *name = eb_setting("EMBEDDED_SEGMENT");
 
 	if (!name || !*name)
 		return;
+	*agent.error = '\0';
 	eb_hook_suspend();
 	if (choose() || open_segment(name)) {
 		eb_log_error("%s", agent.error);
@@ -277,6 +279,19 @@ __attribute__((constructor)) static void begin(void)
 		start_thread();
 	}
 	eb_hook_resume();
+}
+
+/*
+ * For whoever has brought the agent into a running process (hook/inject.c): begins with these settings. NULL, or why not.
+ * They must stay where they are.
+ */
+EB_EXPORT const char *embedded_agent_begin(const char *settings)
+{
+	if (eb_view.segment)
+		return "the agent is at work there already, for another segment or the same";
+	eb_settings_given(settings);
+	begin();
+	return *agent.error ? agent.error : eb_view.segment ? NULL : "EMBEDDED_SEGMENT is not set";
 }
 
 __attribute__((destructor)) static void end(void)

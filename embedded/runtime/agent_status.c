@@ -1,4 +1,5 @@
 /* What this process has attached, as JSON in the file that EMBEDDED_STATUS names ("%p" is replaced by the pid). */
+#include "common/setting.h"
 #include "hook/hook.h"
 #include "runtime/agent.h"
 #include "runtime/helpers.h"
@@ -92,7 +93,7 @@ static int make_path(char *path, size_t size, const char *wanted)
 
 void agent_status(int ended)
 {
-	const char *wanted = getenv("EMBEDDED_STATUS");
+	const char *wanted = eb_setting("EMBEDDED_STATUS");
 	char path[4096], fresh[4110];
 	FILE *out;
 
