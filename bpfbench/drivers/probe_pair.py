@@ -14,7 +14,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from bpfbench.drivers.common import (
@@ -37,6 +37,11 @@ ROUNDS = 100
 """Rounds a sample. What disturbs a call (a neighbour on the same core, an interrupt, the hypervisor) only ever adds to its time,
 for milliseconds to seconds; with a hundred short rounds at least one is left alone, and the *fastest round* is the metric
 ``time``. It is a mean over all calls of that round, never a lucky single call. Median and mean of all rounds are kept beside it."""
+MOST_ROUNDS = 8 * ROUNDS
+"""Where a core has two hardware threads, the other one may belong to another machine; what it takes away comes and goes and is no
+property of any arm. The victim sees it (workloads/common/gauge.h) and goes on until ROUNDS rounds were calm, but no further than this."""
+LEAST_CALM = 20
+"""With fewer calm rounds than this in a sample all of its rounds are used, and the sample says so."""
 LEAST_ROUND_NS = 2_000_000
 """A pilot doubles its calls until a round lasts this long, so that it knows the time a call takes."""
 STALL = 20.0
@@ -67,6 +72,8 @@ class ProbePair:
 
     def __init__(self) -> None:
         self._victims: dict[str, Path] = {}
+        self._calm: int | None = None
+        """The lowest reading of the core's gauge so far, in permille: what a calm core looks like."""
 
     def pilot(self, bench: Bench, cell: Cell) -> tuple[Sample, Plan]:
         """Try the cell and find out how many calls fill the profile's sample time."""
@@ -81,9 +88,11 @@ class ProbePair:
     def _attempt(self, bench: Bench, cell: Cell, plan: dict[str, int], number: int) -> Sample:
         work = bench.work / f"sample-{number}"
         work.mkdir()
-        pair = _Pair(bench, cell, work, self._victim(bench, cell))
+        pair = _Pair(bench, cell, work, self._victim(bench, cell), self._calm)
         try:
-            return pair.measure(plan)
+            sample = pair.measure(plan)
+            self._calm = pair.calm
+            return sample
         except Refused as refused:
             return _refused(cell, refused)
         except (Invalid, Garbled, ProcessError) as error:
@@ -106,8 +115,8 @@ class ProbePair:
 class _Pair:
     """One loader (on an instrumented arm) and one victim, alive for one sample."""
 
-    def __init__(self, bench: Bench, cell: Cell, work: Path, victim: Path) -> None:
-        self.bench, self.cell, self.work, self.victim_file = bench, cell, work, victim
+    def __init__(self, bench: Bench, cell: Cell, work: Path, victim: Path, calm: int | None) -> None:
+        self.bench, self.cell, self.work, self.victim_file, self.calm = bench, cell, work, victim, calm
         self.params: Mapping[str, Any] = cell.case.params
         self.loader: Child | None = None
         self.victim: Child | None = None
@@ -125,7 +134,8 @@ class _Pair:
         warm = self._victim(f"warm {plan['warm']}", "WARM", plan)
         if self.loader:
             tell(self.loader, "reset", "OK reset", START_DEADLINE)
-        done = self._victim(f"run {plan['calls']} {ROUNDS}", "DONE", plan)
+        done = self._victim(f"run {plan['calls']} {ROUNDS} {MOST_ROUNDS}", "DONE", plan)
+        self.calm = done["core"]
         counters = self._finish()
         calls = done["calls"] - warm["calls"]
         proof = self._proof(calls, ready, done, counters)
@@ -155,6 +165,8 @@ class _Pair:
             argv += ["--before", self.params["before"]]
         if len(self.bench.measured_cpus & self.bench.other_cpus) == 0:
             argv.append("--realtime")  # for the timed part only; with one CPU it would keep everything else out
+        if self.calm:
+            argv += ["--calm", str(self.calm)]
         argv += self.params.get("victim_options", ())
         self.victim = self._start("victim", argv, self.cell.runtime.target_env, self.bench.measured_cpus)
         ready = hear(self.victim, "READY", START_DEADLINE)
@@ -237,7 +249,7 @@ class _Pair:
         evidence = {
             **proved.details,
             "function": ready["function"], "first_bytes": ready["first_bytes"], "first_instruction": first_instruction(ready["first_bytes"]),
-            "calls": calls, "rounds": ROUNDS, "scheduling": done["scheduling"],
+            "calls": calls, "rounds": len(done["rounds"]), "calm_rounds": sum(done["calm"]), "scheduling": done["scheduling"],
             "programs": self.loaded.get("programs", []), "libbpf": self.loaded.get("libbpf"),
         }
         about: dict[str, Any] = {"proof": proof, "engine": proved.engine, "backend": proved.backend, "evidence": evidence, "cpu": self.cpu}
@@ -251,11 +263,16 @@ class _Pair:
             return Sample.failed(f"hooked by {proved.backend}, expected {runtime.backend}", **about)
         if min(done["rounds"]) <= 0:
             return Sample.failed(f"a round took no time at all: {done['rounds']} ns", **about)
-        rounds, calls_a_round = done["rounds"], calls / len(done["rounds"])
-        metrics = {
-            "time": min(rounds) / calls_a_round, "time_median": median(rounds) / calls_a_round, "time_mean": sum(rounds) / calls,
-        }
-        return Sample("ok", metrics=metrics, **about)
+        return Sample("ok", metrics=_times(done["rounds"], done["calm"], calls / len(done["rounds"])), **about)
+
+
+def _times(rounds: list[int], calm: list[int], calls_a_round: float) -> dict[str, float]:
+    """Return ns per call over the calm rounds, or over all where too few were calm."""
+    chosen = [spent for spent, was_calm in zip(rounds, calm, strict=True) if was_calm]
+    if len(chosen) < LEAST_CALM:
+        chosen = rounds
+    times = {"time": min(chosen), "time_median": median(chosen), "time_mean": fmean(chosen)}
+    return {name: spent / calls_a_round for name, spent in times.items()}
 
 
 def _package(bench: Bench) -> Path:

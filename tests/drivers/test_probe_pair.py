@@ -72,20 +72,23 @@ VICTIM = COMMON + textwrap.dedent("""
             total += numbers[0]
             say("WARM", calls=total)
             continue
-        calls, rounds = numbers
+        calls, rounds, most = (numbers + numbers[-1:])[:3]
         if rounds > 1 and fault == "crash":
             os.abort()
         if rounds > 1 and fault == "hang":
             time.sleep(1000)
         if rounds > 1 and fault == "chatter":
             print("[heartbeat]\\nDONE? not yet", flush=True)
-        total += calls * rounds
-        open(state, "w").write(str(calls * rounds))
+        calm = [1] * rounds
+        if most > rounds and fault.startswith("neighbour"):
+            calm = [1] * int(fault.split()[1]) + [0] * (most - int(fault.split()[1]))
+        total += calls * len(calm)
+        open(state, "w").write(str(calls * len(calm)))
         spent = 0 if fault == "no time" and rounds > 1 else calls * 100_000
         live = "cc" + code[2:] if fault == "touched" else code
         buffer = "00" if fault == "buffer" else b"WROTE".hex()
-        say("DONE", calls=total, rounds=[spent] * rounds, clock="CLOCK_MONOTONIC", live_bytes=live,
-            buffer=buffer, scheduling="SCHED_OTHER")
+        say("DONE", calls=total, rounds=[spent if quiet else 2 * spent for quiet in calm], calm=calm, core=815,
+            clock="CLOCK_MONOTONIC", live_bytes=live, buffer=buffer, scheduling="SCHED_OTHER")
 """)
 
 
@@ -135,6 +138,21 @@ def test_a_good_pair_is_proved_and_its_times_are_per_call(measure):
     assert (sample.engine, sample.backend) == ("kernel-jit", "kernel-uprobe")
     assert sample.evidence["first_instruction"] == "push"
     assert sample.cpu > 0
+
+
+def test_rounds_beside_a_busy_neighbour_are_counted_but_not_timed(measure):
+    sample, plan = measure(victim="neighbour 60")
+    assert sample.status == "ok"
+    assert sample.proof.expected == plan["calls"] * probe_pair.MOST_ROUNDS, "hits of disturbed rounds are hits"
+    assert (sample.evidence["rounds"], sample.evidence["calm_rounds"]) == (probe_pair.MOST_ROUNDS, 60)
+    assert sample.metrics["time"] == sample.metrics["time_mean"] == pytest.approx(100_000)
+
+
+def test_too_few_calm_rounds_and_all_of_them_are_used(measure):
+    sample, _ = measure(victim=f"neighbour {probe_pair.LEAST_CALM - 1}")
+    assert sample.evidence["calm_rounds"] == probe_pair.LEAST_CALM - 1
+    assert sample.metrics["time"] == pytest.approx(100_000)
+    assert sample.metrics["time_median"] == pytest.approx(200_000)
 
 
 def test_a_bare_arm_needs_no_loader_and_proves_that_nobody_touched_its_text(measure):

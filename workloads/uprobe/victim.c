@@ -3,6 +3,7 @@
  * probes. Two options make it misbehave, for the tests of those who must notice.
  */
 #include "buffer.h"
+#include "gauge.h"
 #include "own_text.h"
 #include "protocol.h"
 
@@ -36,6 +37,7 @@ struct victim {
 	const struct entry *function, *before;
 	uint64_t crash_after; /* 0: never */
 	int hang, realtime;
+	struct gauge core;
 	uint64_t calls, before_calls; /* made so far */
 };
 
@@ -154,26 +156,58 @@ static const char *schedule(int policy)
 	return sched_getscheduler(0) == SCHED_FIFO ? "fifo" : "other";
 }
 
-static void run(struct victim *victim, uint64_t calls, uint64_t rounds)
+struct rounds {
+	uint64_t made, calm; /* how many, and how many of them had the core to themselves */
+	uint64_t spent[MOST_ROUNDS];
+	unsigned char was_calm[MOST_ROUNDS];
+};
+
+/* Until `wanted` rounds were calm, before and after, or `most` are made. */
+static void make_rounds(struct victim *victim, struct rounds *rounds, uint64_t calls, uint64_t wanted, uint64_t most)
 {
-	static uint64_t spent[MOST_ROUNDS];
+	int before = gauge_calm(&victim->core);
+
+	rounds->made = rounds->calm = 0;
+	while (rounds->made < most && rounds->calm < wanted) {
+		uint64_t spent = make_calls(victim, calls);
+		int after = gauge_calm(&victim->core), calm = before && after;
+
+		rounds->spent[rounds->made] = spent;
+		rounds->was_calm[rounds->made++] = (unsigned char)calm;
+		rounds->calm += (uint64_t)calm;
+		before = after;
+	}
+}
+
+static void report_rounds(struct json *reply, const struct victim *victim, const struct rounds *rounds)
+{
+	json_number(reply, "core", gauge_ratio(&victim->core));
+	json_open(reply, "rounds", '[');
+	for (uint64_t i = 0; i < rounds->made; i++)
+		json_number(reply, NULL, rounds->spent[i]);
+	json_close(reply, ']');
+	json_open(reply, "calm", '[');
+	for (uint64_t i = 0; i < rounds->made; i++)
+		json_number(reply, NULL, rounds->was_calm[i]);
+	json_close(reply, ']');
+}
+
+static void run(struct victim *victim, uint64_t calls, uint64_t wanted, uint64_t most)
+{
+	static struct rounds rounds;
 	const char *scheduling;
 	struct json reply;
 
 	while (victim->hang)
 		pause();
 	scheduling = schedule(victim->realtime ? SCHED_FIFO : SCHED_OTHER);
-	for (uint64_t i = 0; i < rounds; i++)
-		spent[i] = make_calls(victim, calls);
+	make_rounds(victim, &rounds, calls, wanted, most);
 	schedule(SCHED_OTHER);
 	reply = reply_begin("DONE");
-	report_state(&reply, victim, calls * rounds);
+	report_state(&reply, victim, calls * rounds.made);
 	json_string(&reply, "clock", "CLOCK_MONOTONIC_RAW");
 	json_string(&reply, "scheduling", scheduling);
-	json_open(&reply, "rounds", '[');
-	for (uint64_t i = 0; i < rounds; i++)
-		json_number(&reply, NULL, spent[i]);
-	json_close(&reply, ']');
+	report_rounds(&reply, victim, &rounds);
 	reply_end(&reply);
 }
 
@@ -185,12 +219,14 @@ static void take_option(struct victim *victim, int option)
 		victim->before = find("--before", optarg);
 	else if (option == 'c')
 		victim->crash_after = number_option("--crash-after", optarg);
+	else if (option == 'k')
+		victim->core.limit = number_option("--calm", optarg);
 	else if (option == 'h')
 		victim->hang = 1;
 	else if (option == 'r')
 		victim->realtime = 1;
 	else
-		fail_options("usage: victim --function NAME [--before NAME] [--realtime] [--crash-after CALLS] [--hang]");
+		fail_options("usage: victim --function NAME [--before NAME] [--realtime] [--calm PERMILLE] [--crash-after CALLS] [--hang]");
 }
 
 static struct victim parse_options(int argc, char **argv)
@@ -199,6 +235,7 @@ static struct victim parse_options(int argc, char **argv)
 		{ "function", required_argument, NULL, 'f' },
 		{ "before", required_argument, NULL, 'b' },
 		{ "crash-after", required_argument, NULL, 'c' },
+		{ "calm", required_argument, NULL, 'k' },
 		{ "hang", no_argument, NULL, 'h' },
 		{ "realtime", no_argument, NULL, 'r' },
 		{},
@@ -216,17 +253,20 @@ static struct victim parse_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct victim victim;
-	uint64_t numbers[2];
+	uint64_t numbers[3];
 	const char *line;
 
 	protocol_start();
 	victim = parse_options(argc, argv);
+	gauge_start(&victim.core, victim.core.limit);
 	report_ready(&victim);
 	while ((line = next_command()) && !command_is(line, "quit", 0, NULL)) {
 		if (command_is(line, "warm", 1, numbers))
 			warm(&victim, numbers[0]);
 		else if (command_is(line, "run", 2, numbers) && numbers[1] >= 1 && numbers[1] <= MOST_ROUNDS)
-			run(&victim, numbers[0], numbers[1]);
+			run(&victim, numbers[0], numbers[1], numbers[1]);
+		else if (command_is(line, "run", 3, numbers) && numbers[1] >= 1 && numbers[2] >= 1 && numbers[2] <= MOST_ROUNDS)
+			run(&victim, numbers[0], numbers[1], numbers[2]);
 		else
 			fail_command(line);
 	}
