@@ -195,16 +195,16 @@ def test_a_link_with_a_pid_is_for_that_process_alone(bench: Bench, cycles: Path)
         victim.quit()
 
 
-@pytest.mark.long  # seen to fail once beside other load: the last detach was not acted upon when its loader had gone
-def test_hundreds_of_cycles_of_attaching_under_load_leave_nothing_behind(bench: Bench, cycles: Path) -> None:
+def test_a_hundred_cycles_of_attaching_under_load_leave_nothing_behind(bench: Bench, cycles: Path) -> None:
     victim = bench.victim("--function=bench_push")
     bare = victim.json("READY")["first_bytes"]
-    assert victim.process.stdin is not None
-    victim.process.stdin.write(b"run 100000000 1\n")
-    loader = cycle(bench, cycles, 400, -1)
+    loader = cycle(bench, cycles, 100, -1)
     assert loader.line() == "READY", loader.errors()
-    assert loader.line(deadline=60) == "cycles 400 left 0"
-    assert json.loads(victim.line(deadline=60).removeprefix("DONE "))["live_bytes"] == bare
+    # it calls all the while: what it reports of its text in the middle of a cycle says nothing of the last one
+    while loader.process.poll() is None:
+        victim.json("DONE", "run 1000000 1")
+    assert loader.line() == "cycles 100 left 0"
+    assert victim.json("DONE", "run 1 1")["live_bytes"] == bare
     victim.quit()
 
 
