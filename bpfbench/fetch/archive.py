@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bpfbench.fetch.download import discard, download
+from bpfbench.fetch.download import discard, downloaded
 from bpfbench.fetch.tools import Obtained, Tools
 from bpfbench.fetch.unpack import unpack
 from bpfbench.fetch.zstd import plain_tar
@@ -17,9 +17,9 @@ from bpfbench.fetch.zstd import plain_tar
 
 def obtain(fields: Mapping[str, Any], reference: str, tree: Path, tools: Tools) -> Obtained:
     """Fill ``tree``. Raises ``Unavailable``, ``Mismatch`` or ``Refused``."""
-    path, sha256 = download(fields["url"], fields.get("sha256"), tools)
-    unfold(path, tree, tools, fields["url"], int(fields.get("strip", 1)))
-    discard(path)
+    with downloaded(fields["url"], fields.get("sha256"), tools) as (path, sha256):
+        unfold(path, tree, tools, fields["url"], int(fields.get("strip", 1)))
+        discard(path)
     return Obtained(reference, {"sha256": sha256})
 
 

@@ -51,11 +51,18 @@ def download(url: str, sha256: str | None, tools: Tools) -> tuple[Path, str]:
 
     The file stays in ``tools.downloads`` until ``discard`` is called. Raises ``Unavailable``, ``Mismatch``.
     """
+    with downloaded(url, sha256, tools) as found:
+        return found
+
+
+@contextmanager
+def downloaded(url: str, sha256: str | None, tools: Tools) -> Iterator[tuple[Path, str]]:
+    """Download, and let nobody else touch the file within this: another source may have the same one."""
     _sweep(tools.downloads)
     name = sha256 or hashlib.sha256(url.encode()).hexdigest()
     path = tools.downloads / f"{name}.part"
     with _alone(tools.downloads / name):
-        return path, _Download(url, sha256, path, tools).run()
+        yield path, _Download(url, sha256, path, tools).run()
 
 
 def discard(path: Path) -> None:
@@ -75,9 +82,12 @@ def _sweep(downloads: Path) -> None:
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
     """Let one process at a time write to a download."""
+    place.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        place.mkdir(parents=True, exist_ok=True)
         try:
+            # Not ``exist_ok``, which looks at what is there, when the one before us may have removed it.
+            with suppress(FileExistsError):
+                place.mkdir()
             flock = Flock(place)
         except FileNotFoundError:
             continue  # removed by the one before us

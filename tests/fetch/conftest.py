@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.server
+import itertools
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -103,10 +104,13 @@ def notes() -> Notes:
 
 @pytest.fixture
 def make_tools(tmp_path: Path, notes: Notes) -> Callable[..., Tools]:
-    def make(*, again: bool = False) -> Tools:
+    number = itertools.count(1)
+
+    def make(*, again: bool = False, work: Path | None = None) -> Tools:
         state = tmp_path / "state"
+        work = work or state / f"work-{next(number)}"  # private to each call: what is in there is deleted
         return Tools(
-            "bpfbench-test-fetch", state / "logs", state / "downloads", state / "cache", state / "work", notes,
+            "bpfbench-test-fetch", state / "logs", state / "downloads", state / "cache", work, notes,
             Reach(tmp_path / "availability", again=again, seen=lambda: {"network": "this"}),
             connect=3.0, silence=3.0,
         )  # fmt: skip

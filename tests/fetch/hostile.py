@@ -118,6 +118,11 @@ def _lying_zip() -> bytes:
     return patched(data, data.index(b"PK\1\2") + 24, struct.pack("<I", 1))
 
 
+def _wrong_checksum() -> bytes:
+    data = gzip.compress(tar(SMALL))
+    return patched(data, len(data) - 8, bytes(4))
+
+
 FILE, LINK, SYM, DIR = tarfile.REGTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE
 SMALL = (info("ok"), b"fine")
 
@@ -207,7 +212,7 @@ HOSTILE = [
     Hostile("only what is stripped", lambda: tar(info("./", DIR)), None, "nothing in it"),
     Hostile("broken gzip", lambda: patched(gzip.compress(tar(SMALL)), 30, b"\xff" * 20), None, "broken gzip"),
     Hostile("cut off gzip", lambda: gzip.compress(tar((info("a"), bytes(5000))))[:-9], None, "broken gzip|middle"),
-    Hostile("wrong checksum of gzip", lambda: patched(gzip.compress(tar(SMALL)), -8 + len(gzip.compress(tar(SMALL))), b"\0" * 4), None, "broken gzip"),
+    Hostile("wrong checksum of gzip", _wrong_checksum, None, "broken gzip"),
     Hostile("broken xz", lambda: patched(lzma.compress(tar(SMALL)), 30, b"\xff" * 20), None, "broken xz"),
     Hostile("bomb, gzip", lambda: gzip.compress(tar((info("zeros"), bytes(16 * MIB))), 9), None, "bomb"),
     Hostile("bomb, xz", lambda: lzma.compress(tar((info("zeros"), bytes(16 * MIB))), preset=0), None, "bomb"),

@@ -227,7 +227,7 @@ def test_what_a_killed_call_left_is_no_hindrance(repository, make_tools, tree):
         place.mkdir()
         (place / "HEAD").write_text("rubbish")
         place.chmod(0o500)
-        with make_tools() as again:
+        with make_tools(work=tools.work) as again:
             obtain(repository.url, again, tree)
 
 
