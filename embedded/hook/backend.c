@@ -35,7 +35,7 @@ static void from_cpu(struct eb_regs *regs, const struct cpu *cpu)
 		cpu->r15, cpu->r14, cpu->r13, cpu->r12, cpu->rbp, cpu->rbx, cpu->r11, cpu->r10, cpu->r9, cpu->r8,
 		cpu->rax, cpu->rcx, cpu->rdx, cpu->rsi, cpu->rdi, -1ul, cpu->rip, USER_CS, FLAGS_ALWAYS | 2,
 		/* so that the guard's owner looks alive to others; gum's callers do not lie next to it */
-		(unsigned long)regs + REGS_SIZE, USER_SS,
+		(unsigned long)regs + REGS_SIZE + 8, USER_SS,
 	};
 }
 

@@ -325,6 +325,8 @@ struct eb_hook *eb_hook_function(void *address, eb_handler *entry, eb_handler *r
 		hook->entry = (struct eb_call){ entry, user };
 		hook->ret = (struct eb_call){ ret, user };
 		eb_lock();
+		eb_handlers_at((const void *)entry);
+		eb_handlers_at((const void *)ret);
 		made = attach(hook, address, error, size);
 		eb_unlock();
 	}

@@ -47,6 +47,12 @@ void eb_skip(struct eb_regs *regs, uint64_t result);
 void eb_hook_suspend(void);
 void eb_hook_resume(void);
 
+/*
+ * Handlers of this thread that a signal had interrupted will not be finished: a longjmp has left them. Called when that is
+ * noticed, at the thread's next hit, before its handlers; so that they can give back what they held. One function, or NULL.
+ */
+void eb_hook_on_left(void (*left)(void));
+
 /* Hits that ran no handler because they were met in a handler (not in a signal's), or memory was out; all threads. */
 uint64_t eb_hook_missed(void);
 

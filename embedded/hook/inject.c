@@ -1,23 +1,25 @@
 /*
- * inject PID LIBRARY: makes a running process load a shared library, and lets it go on.
+ * inject PID LIBRARY: makes a running process load a shared library, and lets it go on. If the library is the agent, it
+ * begins with the EMBEDDED_… variables that inject itself was called with.
  *
  * One of its threads is stopped on the way out of a system call in which it cannot have held a lock of the allocator or
  * the dynamic linker, and calls dlopen there. Needs no symbol of the target but dlopen, of whatever libc it has, and the
  * right to trace the process.
  */
+#include "hook/inject_target.h"
+
+#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/user.h>
@@ -26,26 +28,12 @@
 #include <unistd.h>
 
 #define PATIENCE_MS 5000
-#define LOAD_MS 10000
-#define AREA_SIZE 8192ul /* stays: the library may have changed the text that could unmap it */
+#define LOAD_MS 20000
+#define AREA_SIZE 16384ul /* stays: the agent's settings are there, and the page it was called from */
+#define CODE_SIZE 16
 #define RED_ZONE 128
 
-struct target {
-	pid_t pid;
-	uint64_t dlopen, linker_start, linker_end;
-};
-
-static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	fputs("inject: ", stderr);
-	vfprintf(stderr, format, arguments);
-	fputc('\n', stderr);
-	va_end(arguments);
-	exit(1); /* the kernel detaches */
-}
+extern char **environ;
 
 static long now_ms(void)
 {
@@ -55,287 +43,323 @@ static long now_ms(void)
 	return time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
-/* Value of a function in the dynamic symbols of a file, 0 when it is not there. */
-static uint64_t symbol_in(const char *image, const char *name)
+/* --- stopping a thread --- */
+
+struct stopped {
+	struct user_regs_struct regs;
+	struct iovec vectors;
+	uint64_t mask;
+};
+
+/* Waits for a stop of the thread: its status, 0 when there was none by then, -1: it has ended. */
+static int wait_stop(pid_t tid, long until)
 {
-	const Elf64_Ehdr *header = (const Elf64_Ehdr *)image;
-	const Elf64_Shdr *sections = (const Elf64_Shdr *)(image + header->e_shoff);
+	int status;
 
-	for (int i = 0; i < header->e_shnum; i++) {
-		const Elf64_Sym *symbols = (const Elf64_Sym *)(image + sections[i].sh_offset);
-		const char *strings = image + sections[sections[i].sh_link].sh_offset;
+	for (;;) {
+		pid_t got = waitpid(tid, &status, __WALL | WNOHANG);
 
-		for (size_t n = 0; sections[i].sh_type == SHT_DYNSYM && n < sections[i].sh_size / sizeof(*symbols); n++)
-			if (symbols[n].st_shndx != SHN_UNDEF && ELF64_ST_TYPE(symbols[n].st_info) == STT_FUNC &&
-			    !strcmp(strings + symbols[n].st_name, name))
-				return symbols[n].st_value;
-	}
-	return 0;
-}
-
-/* The address that the file's first loadable segment was linked for. */
-static uint64_t first_address(const char *image)
-{
-	const Elf64_Ehdr *header = (const Elf64_Ehdr *)image;
-	const Elf64_Phdr *segments = (const Elf64_Phdr *)(image + header->e_phoff);
-
-	for (int i = 0; i < header->e_phnum; i++)
-		if (segments[i].p_type == PT_LOAD)
-			return segments[i].p_vaddr & -4096ul;
-	return 0;
-}
-
-/* Looks for dlopen in a mapped file, as the target sees it. */
-static uint64_t dlopen_in(pid_t pid, const char *path, uint64_t base)
-{
-	char name[PATH_MAX + 32];
-	struct stat info;
-	uint64_t found = 0;
-	char *image;
-	int fd;
-
-	snprintf(name, sizeof(name), "/proc/%d/root%s", pid, path);
-	fd = open(name, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	if (!fstat(fd, &info) && info.st_size > (off_t)sizeof(Elf64_Ehdr)) {
-		image = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-		if (image != MAP_FAILED) {
-			if (!memcmp(image, ELFMAG, SELFMAG) && image[EI_CLASS] == ELFCLASS64) {
-				found = symbol_in(image, "dlopen");
-				if (!found)
-					found = symbol_in(image, "__libc_dlopen_mode");
-				found = found ? found - first_address(image) + base : 0;
-			}
-			munmap(image, (size_t)info.st_size);
-		}
-	}
-	close(fd);
-	return found;
-}
-
-static void look_at_mapping(struct target *target, char *line)
-{
-	uint64_t start, end, offset;
-	char path[PATH_MAX + 1];
-	const char *name;
-
-	if (sscanf(line, "%lx-%lx %*s %lx %*s %*s %4096[^\n]", &start, &end, &offset, path) != 4 || path[0] != '/')
-		return;
-	name = strrchr(path, '/') + 1;
-	if (!strncmp(name, "ld-", 3) || !strncmp(name, "ld.", 3)) {
-		if (!target->linker_start)
-			target->linker_start = start;
-		target->linker_end = end;
-	}
-	if (!offset && !target->dlopen && (strstr(name, ".so") || strstr(name, "libc")))
-		target->dlopen = dlopen_in(target->pid, path, start);
-}
-
-static void find_dlopen(struct target *target)
-{
-	char path[64], line[PATH_MAX + 256];
-	FILE *maps;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", target->pid);
-	maps = fopen(path, "re");
-	if (!maps)
-		fail("there is no process %d that may be looked at: %s", target->pid, strerror(errno));
-	while (fgets(line, sizeof(line), maps))
-		look_at_mapping(target, line);
-	fclose(maps);
-	if (!target->dlopen)
-		fail("process %d has no library that exports dlopen: it is linked statically", target->pid);
-}
-
-/* Waits for a stop of the target. 0 when there was none by then. */
-static int wait_stop(pid_t pid, int *status, long until)
-{
-	while (waitpid(pid, status, __WALL | WNOHANG) != pid) {
+		if (got == tid)
+			return WIFSTOPPED(status) ? status : -1;
+		if (got < 0)
+			return -1;
 		if (now_ms() > until)
 			return 0;
 		usleep(200);
 	}
-	if (!WIFSTOPPED(*status))
-		fail("process %d has ended", pid);
-	return 1;
 }
 
-static void registers(pid_t pid, int request, struct user_regs_struct *regs)
+static void registers(pid_t tid, int request, struct user_regs_struct *regs)
 {
 	struct iovec area = { regs, sizeof(*regs) };
 
-	if (ptrace(request, pid, (void *)NT_PRSTATUS, &area))
-		fail("the registers of %d are out of reach: %s", pid, strerror(errno));
+	if (ptrace(request, tid, (void *)NT_PRSTATUS, &area))
+		fail("the registers of thread %d are out of reach: %s", tid, strerror(errno));
 }
 
-/* Calls during which a program may wait, but holds nothing that dlopen needs. */
-static int is_harmless(unsigned long nr)
+/* Calls during which a thread may wait, but holds nothing that dlopen needs. */
+static int is_harmless(const struct user_regs_struct *regs)
 {
 	static const unsigned long harmless[] = {
 		SYS_read,     SYS_write,	   SYS_poll,	  SYS_select,	 SYS_pselect6, SYS_ppoll,
 		SYS_nanosleep, SYS_clock_nanosleep, SYS_pause,	  SYS_epoll_wait, SYS_epoll_pwait, SYS_accept,
 		SYS_accept4,  SYS_recvfrom,	   SYS_sendto,	  SYS_recvmsg,	 SYS_sendmsg,	SYS_wait4,
 		SYS_waitid,   SYS_readv,	   SYS_writev,	  SYS_rt_sigsuspend, SYS_rt_sigtimedwait, SYS_getppid,
-		SYS_sched_yield, SYS_fsync,	   SYS_fdatasync, SYS_pread64,	 SYS_pwrite64,	SYS_connect,
+		SYS_restart_syscall, SYS_sched_yield, SYS_fsync,	   SYS_fdatasync, SYS_pread64,	 SYS_pwrite64,	SYS_connect,
 	};
 
 	for (size_t i = 0; i < sizeof(harmless) / sizeof(*harmless); i++)
-		if (nr == harmless[i])
+		if (regs->orig_rax == harmless[i])
 			return 1;
-	return 0;
+	/* conditions, joins and semaphores, but not mutexes: the allocator's locks are such */
+	return regs->orig_rax == SYS_futex && (regs->rsi & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET;
 }
 
-static int in_linker(const struct target *target, uint64_t ip)
+static int is_safe(const struct target *target, const struct user_regs_struct *regs)
 {
-	return ip >= target->linker_start && ip < target->linker_end;
+	/* not at the entry of a call: rax would be -ENOSYS */
+	return (long)regs->orig_rax >= 0 && (long)regs->rax != -ENOSYS && is_harmless(regs) &&
+	       (regs->rip < target->linker_start || regs->rip >= target->linker_end);
 }
 
 /* A signal that arrives meanwhile is the target's business. */
-static int signal_of(int status)
+static long signal_of(int status)
 {
 	int signal = WSTOPSIG(status);
 
 	return status >> 16 || signal == (SIGTRAP | 0x80) || signal == SIGTRAP ? 0 : signal;
 }
 
-/* Lets the target run until it stops in a harmless system call, interrupted or at its end. */
-static void reach_safe_point(const struct target *target, struct user_regs_struct *regs)
-{
-	long until = now_ms() + PATIENCE_MS;
-	int status, signal = 0;
-
-	if (ptrace(PTRACE_SEIZE, target->pid, NULL, PTRACE_O_TRACESYSGOOD))
-		fail("process %d must not be traced: %s", target->pid, strerror(errno));
-	if (ptrace(PTRACE_INTERRUPT, target->pid, NULL, NULL) || !wait_stop(target->pid, &status, until))
-		fail("process %d does not stop", target->pid);
-	for (;;) {
-		registers(target->pid, PTRACE_GETREGSET, regs);
-		/* not at the entry of a call: rax would be -ENOSYS */
-		if ((long)regs->orig_rax >= 0 && is_harmless(regs->orig_rax) && !in_linker(target, regs->rip) &&
-		    (long)regs->rax != -ENOSYS)
-			return;
-		if (ptrace(PTRACE_SYSCALL, target->pid, NULL, (void *)(long)signal) ||
-		    !wait_stop(target->pid, &status, until))
-			fail("process %d made no system call in %d s during which it could load a library",
-			     target->pid, PATIENCE_MS / 1000);
-		signal = signal_of(status);
-	}
-}
-
-static void poke(pid_t pid, uint64_t at, const void *bytes, size_t size)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || pwrite(fd, bytes, size, (off_t)at) != (ssize_t)size)
-		fail("the memory of %d cannot be written: %s", pid, strerror(errno));
-	close(fd);
-}
-
-static void peek(pid_t pid, uint64_t at, void *bytes, size_t size)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || pread(fd, bytes, size, (off_t)at) != (ssize_t)size)
-		fail("the memory of %d cannot be read: %s", pid, strerror(errno));
-	close(fd);
-}
-
-/* Runs the stopped thread with these registers for one instruction or until a breakpoint; other signals wait. */
-static void run(pid_t pid, int request, struct user_regs_struct *regs, long ms)
+/* 1: the thread is stopped where it can do it. 0: it goes on as before. */
+static int stop_thread(const struct target *target, pid_t tid, struct user_regs_struct *regs, long ms)
 {
 	long until = now_ms() + ms;
-	int status, held[64], n = 0;
+	int status, asked = 0;
 
-	registers(pid, PTRACE_SETREGSET, regs);
-	for (;;) {
-		if (ptrace(request, pid, NULL, NULL) || !wait_stop(pid, &status, until))
-			fail("loading takes more than %ld s; process %d goes on with it", ms / 1000, pid);
-		if (WSTOPSIG(status) == SIGTRAP && !(status >> 16))
-			break;
-		if (WSTOPSIG(status) == SIGSEGV || WSTOPSIG(status) == SIGILL || WSTOPSIG(status) == SIGBUS)
-			fail("process %d crashed while loading the library", pid);
-		if (signal_of(status) && n < 64)
-			held[n++] = signal_of(status);
+	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD)) {
+		if (errno == ESRCH)
+			return 0;
+		fail("process %d must not be traced: %s", target->pid, why_untraceable(target->pid, errno));
 	}
-	registers(pid, PTRACE_GETREGSET, regs);
-	while (n)
-		syscall(SYS_tgkill, pid, pid, held[--n]);
+	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL))
+		return 0;
+	status = wait_stop(tid, now_ms() + PATIENCE_MS);
+	while (status > 0) {
+		registers(tid, PTRACE_GETREGSET, regs);
+		if (is_safe(target, regs))
+			return 1;
+		if (asked) {
+			ptrace(PTRACE_DETACH, tid, NULL, (void *)signal_of(status));
+			return 0;
+		}
+		if (ptrace(PTRACE_SYSCALL, tid, NULL, (void *)signal_of(status)))
+			return 0;
+		status = wait_stop(tid, until);
+		if (!status) {
+			asked = 1;
+			ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
+			status = wait_stop(tid, now_ms() + PATIENCE_MS);
+		}
+	}
+	if (!status)
+		fail("thread %d of process %d does not stop", tid, target->pid);
+	return 0;
+}
+
+/* Some thread of the target, stopped where it can do it. */
+static void stop_some_thread(struct target *target, struct user_regs_struct *regs)
+{
+	long until = now_ms() + PATIENCE_MS, ms = 2;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task", target->pid);
+	do {
+		DIR *tasks = opendir(path);
+		struct dirent *entry;
+
+		if (!tasks)
+			fail("process %d has ended", target->pid);
+		while ((entry = readdir(tasks))) {
+			target->tid = atoi(entry->d_name);
+			if (target->tid && stop_thread(target, target->tid, regs, ms)) {
+				closedir(tasks);
+				return;
+			}
+		}
+		closedir(tasks);
+		ms *= 2;
+	} while (now_ms() < until);
+	fail("process %d made no system call in %d s during which it could load a library", target->pid, PATIENCE_MS / 1000);
+}
+
+/* --- having it do things --- */
+
+static void transfer(pid_t pid, int write, uint64_t at, void *bytes, size_t size)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || (write ? pwrite(fd, bytes, size, (off_t)at) : pread(fd, bytes, size, (off_t)at)) != (ssize_t)size)
+		fail("the memory of %d is out of reach: %s", pid, strerror(errno));
+	close(fd);
+}
+
+/* Runs the stopped thread with these registers for one instruction or up to the breakpoint. */
+static void run(const struct target *target, int request, struct user_regs_struct *regs, uint64_t breakpoint)
+{
+	long until = now_ms() + LOAD_MS, signal = 0;
+	int status;
+
+	registers(target->tid, PTRACE_SETREGSET, regs);
+	for (;;) {
+		if (ptrace(request, target->tid, NULL, (void *)signal) || (status = wait_stop(target->tid, until)) < 0)
+			fail("process %d ended while it loaded the library", target->pid);
+		if (!status)
+			fail("loading takes more than %d s; process %d goes on with it", LOAD_MS / 1000, target->pid);
+		registers(target->tid, PTRACE_GETREGSET, regs);
+		signal = status >> 16 ? 0 : WSTOPSIG(status);
+		if (signal == SIGTRAP && (!breakpoint || regs->rip == breakpoint))
+			return;
+		if (signal == SIGSEGV && regs->rip == 0)
+			fail("process %d crashed while it loaded the library", target->pid);
+	}
 }
 
 /* A system call of the target, made by the very instruction that it stopped behind: its text stays as it is. */
-static uint64_t remote_call(pid_t pid, const struct user_regs_struct *saved, uint64_t nr, const uint64_t *args)
+static uint64_t remote_call(const struct target *target, const struct stopped *saved, uint64_t nr, const uint64_t *args)
 {
-	struct user_regs_struct regs = *saved;
+	struct user_regs_struct regs = saved->regs;
 	unsigned char code[2];
 
-	peek(pid, saved->rip - 2, code, sizeof(code));
+	transfer(target->pid, 0, regs.rip - 2, code, sizeof(code));
 	if (code[0] != 0x0f || code[1] != 0x05)
-		fail("process %d has stopped at %llx, behind a system call (%llu) made in an unknown way", pid,
-		     (unsigned long long)saved->rip, (unsigned long long)saved->orig_rax);
-	regs.rip = saved->rip - 2;
+		fail("process %d has stopped at %llx, behind a system call (%llu) made in an unknown way", target->pid,
+		     (unsigned long long)regs.rip, (unsigned long long)regs.orig_rax);
+	regs.rip -= 2;
 	regs.orig_rax = (unsigned long)-1; /* or the kernel restarts the interrupted call */
 	regs.rax = nr;
 	regs.rdi = args[0], regs.rsi = args[1], regs.rdx = args[2];
 	regs.r10 = args[3], regs.r8 = args[4], regs.r9 = args[5];
-	run(pid, PTRACE_SINGLESTEP, &regs, LOAD_MS);
+	run(target, PTRACE_SINGLESTEP, &regs, 0);
 	return regs.rax;
 }
 
-/* call *%rax; int3, with the library's path behind it. The result of dlopen. */
-static uint64_t load(const struct target *target, const struct user_regs_struct *saved, uint64_t area, const char *path)
+/* A function of the target, called from the area, which begins with: call *%rax; int3. */
+static uint64_t call(const struct target *target, const struct stopped *saved, uint64_t area, uint64_t function,
+		     uint64_t first, uint64_t second)
 {
-	static const unsigned char code[16] = { 0xff, 0xd0, 0xcc };
-	struct user_regs_struct regs = *saved;
+	struct user_regs_struct regs = saved->regs;
 
-	poke(target->pid, area, code, sizeof(code));
-	poke(target->pid, area + sizeof(code), path, strlen(path) + 1);
 	regs.rip = area;
 	regs.orig_rax = (unsigned long)-1;
-	regs.rax = target->dlopen;
-	regs.rdi = area + sizeof(code);
-	regs.rsi = 2; /* RTLD_NOW */
+	regs.rax = function;
+	regs.rdi = first;
+	regs.rsi = second;
 	regs.rsp = (regs.rsp - RED_ZONE) & -16ul;
 	regs.eflags &= ~0x400ul;
-	run(target->pid, PTRACE_CONT, &regs, LOAD_MS);
+	run(target, PTRACE_CONT, &regs, area + 3);
 	return regs.rax;
+}
+
+static void text_at(const struct target *target, uint64_t at, char *text, size_t size)
+{
+	size_t n = 0;
+
+	do
+		transfer(target->pid, 0, at + n, text + n, 1);
+	while (text[n] && ++n < size - 1);
+	text[n] = 0;
+}
+
+/* --- the thread as it was --- */
+
+static void save(const struct target *target, struct stopped *saved)
+{
+	/* its signals wait, but for those that cannot */
+	uint64_t all = ~(1ull << (SIGTRAP - 1) | 1ull << (SIGSEGV - 1) | 1ull << (SIGBUS - 1) | 1ull << (SIGILL - 1) |
+			 1ull << (SIGFPE - 1));
+
+	saved->vectors = (struct iovec){ calloc(1, 16384), 16384 };
+	if (!saved->vectors.iov_base || ptrace(PTRACE_GETREGSET, target->tid, (void *)NT_X86_XSTATE, &saved->vectors))
+		fail("the vector registers of thread %d are out of reach: %s", target->tid, strerror(errno));
+	if (ptrace(PTRACE_GETSIGMASK, target->tid, (void *)sizeof(saved->mask), &saved->mask) ||
+	    ptrace(PTRACE_SETSIGMASK, target->tid, (void *)sizeof(all), &all))
+		fail("the signal mask of thread %d is out of reach: %s", target->tid, strerror(errno));
+}
+
+/*
+ * With orig_rax as it was, the kernel restarts a call that we interrupted. Some (epoll_wait is one) it does not, but has
+ * them fail with EINTR, though no signal came: those we make it do once more.
+ */
+static void restore(const struct target *target, struct stopped *saved)
+{
+	struct user_regs_struct *regs = &saved->regs;
+	uint64_t pending = status_number(target->pid, target->tid, "SigPnd", 16) |
+			   status_number(target->pid, target->tid, "ShdPnd", 16);
+
+	if ((long)regs->rax == -EINTR && !(pending & ~saved->mask)) {
+		regs->rip -= 2;
+		regs->rax = regs->orig_rax;
+		regs->orig_rax = (unsigned long)-1;
+	}
+	registers(target->tid, PTRACE_SETREGSET, regs);
+	if (ptrace(PTRACE_SETREGSET, target->tid, (void *)NT_X86_XSTATE, &saved->vectors) ||
+	    ptrace(PTRACE_SETSIGMASK, target->tid, (void *)sizeof(saved->mask), &saved->mask))
+		fail("the state of thread %d cannot be restored: %s", target->tid, strerror(errno));
+	if (ptrace(PTRACE_DETACH, target->tid, NULL, NULL))
+		fail("process %d cannot be let go: %s", target->pid, strerror(errno));
+}
+
+/* Our own EMBEDDED_… variables, one after the other, and a last empty one. */
+static size_t gather_settings(char *text, size_t size)
+{
+	size_t used = 0;
+
+	for (char **variable = environ; *variable; variable++) {
+		size_t length = strlen(*variable) + 1;
+
+		if (strncmp(*variable, "EMBEDDED_", 9))
+			continue;
+		if (used + length + 1 > size)
+			fail("the EMBEDDED_… variables are too long");
+		memcpy(text + used, *variable, length);
+		used += length;
+	}
+	text[used++] = '\0';
+	return used;
+}
+
+/* Loads the library, and begins if it is the agent. Why not, in `why`; empty when it worked. */
+static void load(const struct target *target, const struct stopped *saved, const char *path, char *why, size_t size)
+{
+	static char block[AREA_SIZE - CODE_SIZE];
+	static unsigned char code[CODE_SIZE] = { 0xff, 0xd0, 0xcc };
+	size_t at = strlen(path) + 1, used = at + gather_settings(block + at, sizeof(block) - at);
+	uint64_t area, begin, said;
+
+	memcpy(block, path, at);
+	area = remote_call(target, saved, SYS_mmap,
+			   (uint64_t[]){ 0, AREA_SIZE, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1ul, 0 });
+	if (area > -4096ul) {
+		snprintf(why, size, "no memory: %s", strerror((int)-area));
+		return;
+	}
+	transfer(target->pid, 1, area, code, sizeof(code));
+	transfer(target->pid, 1, area + CODE_SIZE, block, used);
+	if (!call(target, saved, area, target->dlopen, area + CODE_SIZE, 2 /* RTLD_NOW */)) {
+		said = target->dlerror ? call(target, saved, area, target->dlerror, 0, 0) : 0;
+		if (said)
+			text_at(target, said, why, size);
+		else
+			snprintf(why, size, "dlopen failed");
+		return;
+	}
+	begin = block[at] ? function_of(target, path, "embedded_agent_begin") : 0;
+	said = begin ? call(target, saved, area, begin, area + CODE_SIZE + at, 0) : 0;
+	if (said)
+		text_at(target, said, why, size);
 }
 
 int main(int argc, char **argv)
 {
 	struct target target = {};
-	struct user_regs_struct saved;
-	struct iovec extended = { calloc(1, 16384), 16384 };
-	char path[PATH_MAX];
-	uint64_t area, handle;
+	struct stopped saved;
+	char path[PATH_MAX], why[512] = "", *end;
 
-	if (argc != 3 || (target.pid = atoi(argv[1])) <= 0)
+	if (argc != 3 || (target.pid = (pid_t)strtol(argv[1], &end, 10)) <= 0 || *end)
 		fail("usage: inject PID LIBRARY");
 	if (!realpath(argv[2], path))
 		fail("%s: %s", argv[2], strerror(errno));
-	find_dlopen(&target);
-	reach_safe_point(&target, &saved);
-	if (ptrace(PTRACE_GETREGSET, target.pid, (void *)NT_X86_XSTATE, &extended))
-		fail("the vector registers of %d are out of reach: %s", target.pid, strerror(errno));
-	area = remote_call(target.pid, &saved, SYS_mmap,
-			   (uint64_t[]){ 0, AREA_SIZE, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1ul, 0 });
-	if (area > -4096ul)
-		fail("process %d has no memory left: %s", target.pid, strerror((int)-area));
-	handle = load(&target, &saved, area, path);
-	/* with orig_rax as it was, the kernel restarts a call that we interrupted */
-	registers(target.pid, PTRACE_SETREGSET, &saved);
-	if (ptrace(PTRACE_SETREGSET, target.pid, (void *)NT_X86_XSTATE, &extended))
-		fail("the vector registers of %d cannot be restored: %s", target.pid, strerror(errno));
-	if (ptrace(PTRACE_DETACH, target.pid, NULL, NULL))
-		fail("process %d cannot be let go: %s", target.pid, strerror(errno));
-	if (!handle)
-		fail("process %d could not load %s", target.pid, path);
+	find_target(&target);
+	check_sees(&target, path);
+	stop_some_thread(&target, &saved.regs);
+	save(&target, &saved);
+	load(&target, &saved, path, why, sizeof(why));
+	restore(&target, &saved);
+	if (*why)
+		fail("process %d did not load %s: %s", target.pid, path, why);
 	printf("loaded %s into %d\n", path, target.pid);
 	return 0;
 }

@@ -60,34 +60,47 @@ int eb_signals_prepare(char *error, size_t size)
 	return 0;
 }
 
-int eb_on_signal_stack(uint64_t here, uint64_t guard)
+/* The stack pointer that was interrupted, where the kernel has put a signal's frame: the restorer's address, then the context. */
+static uint64_t interrupted_at(uint64_t at)
+{
+	return *(const uint64_t *)at == restorer ? (uint64_t)((const ucontext_t *)(at + 8))->uc_mcontext.gregs[REG_RSP] : 0;
+}
+
+/*
+ * Looks for frames from `here` up to `end`, of signals that interrupted something outside of [low, high). What lies in the
+ * holes of other frames may look like one, too: that the frame was there counts more, since that does no harm.
+ */
+static int look_for_frames(uint64_t here, uint64_t end, uint64_t low, uint64_t high, uint64_t guard)
+{
+	int found = 0;
+
+	for (uint64_t at = (here + REGS_SIZE) & ~7ul; at < end; at += 8) {
+		uint64_t sp = interrupted_at(at);
+
+		if (!sp || (sp >= low && sp < high))
+			continue;
+		if (sp <= guard && guard - sp < FAR)
+			return 1;
+		if (sp > guard && sp - guard < FAR)
+			found = -1;
+	}
+	return found;
+}
+
+int eb_signal_between(uint64_t here, uint64_t guard)
 {
 	stack_t stack;
 	uint64_t low;
+	int found;
 
-	if (raw(SYS_sigaltstack, 0, &stack) || !(stack.ss_flags & SS_ONSTACK))
+	if (!restorer)
 		return 0;
-	low = (uint64_t)stack.ss_sp;
-	return here - low < stack.ss_size && guard - low >= stack.ss_size;
-}
-
-/* The frame that the kernel makes: the restorer's address, then the context. */
-static int is_frame(uint64_t at, uint64_t guard)
-{
-	const ucontext_t *context = (const ucontext_t *)(at + 8);
-	uint64_t sp;
-
-	if (*(const uint64_t *)at != restorer)
-		return 0;
-	sp = (uint64_t)context->uc_mcontext.gregs[REG_RSP];
-	return sp > at && sp <= guard;
-}
-
-int eb_in_signal(uint64_t here, uint64_t guard)
-{
-	if (restorer && guard - here < FAR)
-		for (uint64_t at = (here + REGS_SIZE) & ~7ul; at < guard; at += 8)
-			if (is_frame(at, guard))
-				return 1;
-	return eb_on_signal_stack(here, guard);
+	if (!raw(SYS_sigaltstack, 0, &stack) && stack.ss_flags & SS_ONSTACK) {
+		low = (uint64_t)stack.ss_sp;
+		if (here - low < stack.ss_size && guard - low >= stack.ss_size) {
+			found = look_for_frames(here, low + stack.ss_size, low, low + stack.ss_size, guard);
+			return found ? found : 1;
+		}
+	}
+	return here < guard && guard - here < FAR ? look_for_frames(here, guard, here, here, guard) : 0;
 }

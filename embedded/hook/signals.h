@@ -6,8 +6,8 @@
 /* Makes threads that run into the breakpoints of known patches go on in their copies. 0 or -1 with the reason. */
 int eb_signals_prepare(char *error, size_t size);
 
-/* `here` is on the alternate stack of a signal's handler and the frame `guard` is not. */
-int eb_on_signal_stack(uint64_t here, uint64_t guard);
-
-/* Between `here` and the frame `guard` of this thread, a signal has been delivered. */
-int eb_in_signal(uint64_t here, uint64_t guard);
+/*
+ * Whether a signal has been delivered between the frame `guard` of this thread and `here`: 1: while that frame was there;
+ * -1: when it had been left already; 0: none.
+ */
+int eb_signal_between(uint64_t here, uint64_t guard);

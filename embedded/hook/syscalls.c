@@ -164,6 +164,8 @@ int eb_hook_syscalls(eb_syscall_enter *enter, eb_syscall_exit *exit, void *user,
 	eb_hook_suspend();
 	watch_linker();
 	eb_lock();
+	eb_handlers_at((const void *)enter);
+	eb_handlers_at((const void *)exit);
 	if (eb_syscalls || eb_signals_prepare(error, size)) {
 		if (eb_syscalls)
 			eb_refuse(error, size, "system calls are hooked already");

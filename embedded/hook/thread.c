@@ -1,9 +1,12 @@
 #include "hook/thread.h"
+#include "hook/module.h"
 #include "hook/raw.h"
 #include "hook/signals.h"
 #include "common/common.h"
 
+#include <link.h>
 #include <linux/membarrier.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -123,21 +126,109 @@ static int looks_alive(const struct eb_regs *regs, uint64_t at)
 		regs->sp == at + REGS_SIZE + RED_ZONE);
 }
 
+/* --- where calls that a handler makes can come from: the objects that handlers are in, libc and the dynamic linker --- */
+
+#define MOST_MODULES 16
+
+static struct eb_extent territory[MOST_MODULES];
+static unsigned n_territory;
+static void (*on_left)(void);
+
+static int in_territory(uint64_t address)
+{
+	for (unsigned i = 0; i < eb_load(&n_territory); i++)
+		if (address >= (uint64_t)territory[i].start && address < (uint64_t)territory[i].end)
+			return 1;
+	return 0;
+}
+
+static void add_territory(const void *address)
+{
+	struct eb_module module;
+
+	if (n_territory == MOST_MODULES || in_territory((uint64_t)address) || !eb_module_of(address, &module))
+		return;
+	territory[n_territory] = module.text;
+	eb_store(&n_territory, n_territory + 1);
+}
+
+static int add_system(struct dl_phdr_info *info, size_t size, void *data)
+{
+	const char *name = info->dlpi_name ? strrchr(info->dlpi_name, '/') : NULL;
+
+	(void)size, (void)data;
+	if (!name || (strncmp(name, "/libc.", 6) && strncmp(name, "/libc-", 6) && strncmp(name, "/ld-", 4)))
+		return 0;
+	for (int i = 0; i < info->dlpi_phnum; i++)
+		if (info->dlpi_phdr[i].p_type == PT_LOAD && info->dlpi_phdr[i].p_flags & PF_X && n_territory < MOST_MODULES) {
+			const unsigned char *start = (const unsigned char *)info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+
+			territory[n_territory] = (struct eb_extent){ start, start + info->dlpi_phdr[i].p_memsz };
+			eb_store(&n_territory, n_territory + 1);
+		}
+	return 0;
+}
+
+void eb_handlers_at(const void *handler)
+{
+	if (!n_territory) {
+		dl_iterate_phdr(add_system, NULL);
+		add_territory((const void *)eb_handlers_at);
+	}
+	if (handler)
+		add_territory(handler);
+}
+
+void eb_hook_on_left(void (*left)(void))
+{
+	on_left = left;
+}
+
+/* What called the hooked function, or is returned to; for other places, the place. 0: not to be told. */
+static uint64_t origin(const struct eb_regs *regs)
+{
+	uint64_t caller;
+
+	if (regs->sp != (uint64_t)regs + REGS_SIZE)
+		return regs->ip;
+	caller = *(const uint64_t *)regs->sp;
+	return caller == (uint64_t)eb_return_pad ? 0 : caller;
+}
+
+/*
+ * A longjmp out of a signal's handler leaves the handler of ours that the signal interrupted, and nobody tells us. It has been
+ * left if its registers are deeper in the stack than we are, or something else lies there, or a signal has come since
+ * whose frame lies over it, or we are called by code that no handler calls.
+ */
+static int has_been_left(const struct eb_regs *regs, uint64_t guard, int signal)
+{
+	uint64_t here = (uint64_t)regs, from;
+
+	if (signal)
+		return signal < 0;
+	if (here >= guard)
+		return 1;
+	from = origin(regs);
+	return from && !in_territory(from);
+}
+
 uint64_t eb_nested(struct eb_thread *self, struct eb_regs *regs)
 {
-	uint64_t guard = self->guard, here = (uint64_t)regs;
+	uint64_t guard = self->guard;
+	int alive, signal = 0;
 
 	if (guard == GUARD_SUSPENDED)
 		return 0;
-	/*
-	 * A longjmp out of a signal's handler leaves the handler that the signal interrupted. Its registers are then deeper
-	 * in the stack than we are, or something else lies there.
-	 */
-	if (!looks_alive((const struct eb_regs *)guard, guard))
+	alive = looks_alive((const struct eb_regs *)guard, guard);
+	if (alive)
+		signal = eb_signal_between((uint64_t)regs, guard);
+	if (!alive || has_been_left(regs, guard, signal)) {
+		self->guard = GUARD_FREE;
+		if (on_left)
+			on_left();
 		return GUARD_FREE;
-	if (here >= guard)
-		return eb_on_signal_stack(here, guard) ? guard : GUARD_FREE;
-	if (eb_in_signal(here, guard))
+	}
+	if (signal)
 		return guard;
 	__atomic_fetch_add(&eb_missed, 1, __ATOMIC_RELAXED);
 	return 0;

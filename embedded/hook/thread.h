@@ -25,6 +25,9 @@ struct eb_thread *eb_thread_here(void);
  */
 uint64_t eb_nested(struct eb_thread *self, struct eb_regs *regs);
 
+/* Handlers may be in the object that this address is code of: calls from there may be a handler's. */
+void eb_handlers_at(const void *handler);
+
 /*
  * After unpublishing something that only guarded threads use: waits until no other thread can be using it. 0, or 1 if
  * a thread still may after two seconds or this thread itself is in a handler.

@@ -270,6 +270,7 @@ __attribute__((constructor)) static void begin(void)
 		eb_log_error("%s", agent.error);
 		agent_status(0);
 	} else {
+		eb_hook_on_left(eb_thread_left);
 		new_libraries();
 		agent.starting = 1;
 		look();

@@ -34,6 +34,14 @@ void eb_thread_forget(void)
 	eb_thread.hit = NULL;
 }
 
+void eb_thread_left(void)
+{
+	if (eb_thread.slot != EB_NO_SLOT)
+		eb_slot_release();
+	eb_thread.hit = NULL;
+	eb_thread.left = eb_thread.sequence;
+}
+
 struct question {
 	uint64_t name;
 	int lives;
@@ -145,9 +153,18 @@ void eb_slot_release(void)
 	eb_thread.slot = EB_NO_SLOT;
 }
 
+/* Whether a run of this thread that has been left took it; a token has only 16 bits to tell older from newer. */
+static int has_left(uint64_t owner)
+{
+	return (owner & EB_NAME_MASK) == eb_thread.self && eb_thread.left && eb_thread.sequence - eb_thread.left < 0x4000 &&
+	       (uint16_t)(eb_thread.left - (owner >> EB_NAME_BITS)) < 0x4000;
+}
+
 /* Whether a lock that we waited for may be taken: its owner is dead, or has been found with it long ago. */
 static int may_be_taken(struct eb_lock *lock, uint64_t owner)
 {
+	if (has_left(owner))
+		return 1;
 	if (!eb_thread_lives(owner & EB_NAME_MASK))
 		return 1;
 	if (eb_peek(&lock->suspect) == owner)

@@ -24,6 +24,7 @@ struct eb_thread {
 	struct eb_hit *hit; /* that runs now, for helpers that ask for it */
 	uint64_t pid_tgid;  /* bpf_get_current_pid_tgid's, or 0: not known yet */
 	uint64_t random;
+	uint32_t left; /* `sequence` when runs before that were left for good; 0: never */
 };
 
 extern __thread struct eb_thread eb_thread __attribute__((tls_model("initial-exec")));
@@ -32,6 +33,8 @@ extern __thread struct eb_thread eb_thread __attribute__((tls_model("initial-exe
 uint64_t eb_thread_name(void);
 /* Forgets it: in a child after fork. */
 void eb_thread_forget(void);
+/* Gives back what runs held that a longjmp has left: hook/ notices that, see eb_hook_on_left. */
+void eb_thread_left(void);
 /* Whether the thread of that name (without its sequence) may still be running. */
 int eb_thread_lives(uint64_t name);
 

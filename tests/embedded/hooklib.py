@@ -41,7 +41,7 @@ def gcc(*argv: str | Path, command: str = "gcc") -> None:
 
 def sources() -> list[Path]:
     """Return what the library is made of: all but the tool that injects."""
-    found = [path for path in sorted(HOOK.glob("*.c")) if path.name != "inject.c"]
+    found = [path for path in sorted(HOOK.glob("*.c")) if not path.name.startswith("inject")]
     return [*found, *sorted(HOOK.glob("*.S")), ROOT / "embedded/common/log.c", ROOT / "embedded/runtime/symbols.c"]
 
 
@@ -109,6 +109,6 @@ def build_library(place: Path) -> Built:
         *COMMON, *HANDLERS, "-shared", TESTS / "preload.c", place / "counting.o", built.library,
         f"-Wl,-rpath,{place}", "-o", built.preload,
     )
-    gcc(*COMMON, "-std=gnu11", HOOK / "inject.c", "-o", built.inject)
+    gcc(*COMMON, "-std=gnu11", HOOK / "inject.c", HOOK / "inject_target.c", "-o", built.inject)
     _BUILT.append(built)
     return built
