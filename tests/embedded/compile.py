@@ -12,17 +12,17 @@ LIBBPF = ("-l:libbpf.a", "-lelf", "-lz")
 _FLAGS = ("-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror")
 
 
-def program(name: str, tree: Path, *options: str) -> Path:
+def program(name: str, tree: Path, *options: str, source: Path = TESTS) -> Path:
     """Compile one C file of the tests."""
     made = tree / name
-    subprocess.run(["gcc", *_FLAGS, TESTS / f"{name}.c", "-o", made, *options], check=True)
+    subprocess.run(["gcc", *_FLAGS, source / f"{name}.c", "-o", made, *options], check=True)
     return made
 
 
-def bpf_object(name: str, tree: Path) -> Path:
+def bpf_object(name: str, tree: Path, *, source: Path = TESTS) -> Path:
     """Compile one file of BPF programs."""
     made = tree / f"{name}.bpf.o"
     multiarch = subprocess.check_output(["gcc", "-print-multiarch"], text=True).strip()
     argv = ["clang", "-target", "bpf", "-O2", "-g", "-mcpu=v3", f"-I/usr/include/{multiarch}"]
-    subprocess.run([*argv, "-c", TESTS / f"{name}.bpf.c", "-o", made], check=True)
+    subprocess.run([*argv, "-c", source / f"{name}.bpf.c", "-o", made], check=True)
     return made
