@@ -2,6 +2,7 @@
 #include "runtime/helpers.h"
 #include "common/common.h"
 #include "hook/hook.h"
+#include "hook/raw.h"
 #include "runtime/fault.h"
 #include "runtime/program.h"
 #include "runtime/thread.h"
@@ -13,30 +14,28 @@
 #include <time.h>
 #include <unistd.h>
 
-/* --- who and when --- */
+/* --- who and when: past libc, whose functions may be what is probed --- */
 
 static EB_HELPER(get_current_pid_tgid)
 {
 	EB_UNUSED;
 	if (eb_unlikely(!eb_thread.pid_tgid))
-		eb_thread.pid_tgid = (uint64_t)getpid() << 32 | (uint32_t)gettid();
+		eb_thread.pid_tgid = (uint64_t)raw(SYS_getpid) << 32 | (uint32_t)raw(SYS_gettid);
 	return eb_thread.pid_tgid;
 }
 
 static EB_HELPER(get_current_uid_gid)
 {
 	EB_UNUSED;
-	return (uint64_t)getgid() << 32 | getuid();
+	return (uint64_t)raw(SYS_getgid) << 32 | (uint32_t)raw(SYS_getuid);
 }
 
 static EB_HELPER(get_current_comm)
 {
 	char name[16] = { 0 };
-	int kept = errno;
 
 	EB_UNUSED;
-	prctl(PR_GET_NAME, name);
-	errno = kept;
+	raw(SYS_prctl, PR_GET_NAME, name);
 	if (!r2)
 		return (uint64_t)-EINVAL;
 	eb_zero((void *)r1, r2);
@@ -137,26 +136,20 @@ static EB_HELPER(get_ns_current_pid_tgid)
 		*info = (struct bpf_pidns){ 0, 0 };
 		return (uint64_t)-EINVAL;
 	}
-	*info = (struct bpf_pidns){ (uint32_t)gettid(), (uint32_t)getpid() };
+	*info = (struct bpf_pidns){ (uint32_t)raw(SYS_gettid), (uint32_t)raw(SYS_getpid) };
 	return 0;
 }
 
 static EB_HELPER(send_signal)
 {
-	int kept = errno, result = kill(getpid(), (int)r1) ? -errno : 0;
-
 	EB_UNUSED;
-	errno = kept;
-	return (uint64_t)(long)result;
+	return (uint64_t)raw(SYS_kill, raw(SYS_getpid), (int)r1);
 }
 
 static EB_HELPER(send_signal_thread)
 {
-	int kept = errno, result = tgkill(getpid(), gettid(), (int)r1) ? -errno : 0;
-
 	EB_UNUSED;
-	errno = kept;
-	return (uint64_t)(long)result;
+	return (uint64_t)raw(SYS_tgkill, raw(SYS_getpid), raw(SYS_gettid), (int)r1);
 }
 
 /* --- memory --- */

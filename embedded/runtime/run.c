@@ -17,6 +17,6 @@ uint64_t eb_program_run(const struct eb_attachment *attachment, void *context,
 	result = eb_run(&program->code, context);
 	eb_thread.hit = hit->outer;
 	if (claimed)
-		eb_slot_release();
+		eb_slot_release(claimed);
 	return result;
 }

@@ -1,9 +1,9 @@
 #include "runtime/thread.h"
+#include "hook/raw.h"
 #include "runtime/fault.h"
 #include "runtime/process.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,7 +19,7 @@ __thread struct eb_thread eb_thread = { .slot = EB_NO_SLOT };
 uint64_t eb_thread_name(void)
 {
 	uint32_t user = eb_view.user, generation = eb_view.segment->users[user].generation & 0x3fff;
-	pid_t tid = gettid();
+	pid_t tid = (pid_t)raw(SYS_gettid);
 
 	eb_thread.self = (uint64_t)generation << 34 | (uint64_t)user << 24 | (uint32_t)tid;
 	return eb_thread.self;
@@ -34,10 +34,18 @@ void eb_thread_forget(void)
 	eb_thread.hit = NULL;
 }
 
+static int is_ours(uint32_t slot)
+{
+	return eb_thread.self && (eb_peek(&eb_view.segment->slots[slot].owner) & EB_NAME_MASK) == eb_thread.self;
+}
+
+/* Also a slot of which only the segment knows that it is ours: a run may be left between any two instructions. */
 void eb_thread_left(void)
 {
-	if (eb_thread.slot != EB_NO_SLOT)
-		eb_slot_release();
+	eb_poke(&eb_thread.slot, EB_NO_SLOT);
+	for (uint32_t i = 0; i < eb_view.segment->cpus; i++)
+		if (is_ours(i))
+			eb_store(&eb_view.segment->slots[i].owner, 0);
 	eb_thread.hit = NULL;
 	eb_thread.left = eb_thread.sequence;
 }
@@ -63,7 +71,7 @@ int eb_thread_lives(uint64_t name)
 
 	if ((user->generation & 0x3fff) != (name >> 34 & 0x3fff) || !eb_peek(&user->pid))
 		return 0;
-	if (kill((pid_t)(name & 0xffffff), 0) < 0 && errno == ESRCH)
+	if (raw(SYS_kill, (pid_t)(name & 0xffffff), 0) == -ESRCH)
 		return 0;
 	eb_with_state_saved(ask, &question);
 	return question.lives;
@@ -107,12 +115,25 @@ static int take_any(uint64_t token)
 	return 0;
 }
 
+/* A signal has come while this thread took or gave back a slot: the hit in its handler may use that meanwhile. */
+static int borrow(void)
+{
+	for (uint32_t i = 0; i < eb_view.segment->cpus; i++)
+		if (is_ours(i)) {
+			eb_thread.slot = i;
+			return 1;
+		}
+	return 0;
+}
+
 /* All slots are taken: by threads that were interrupted in a hit, or by dead ones. */
 static int claim_slowly(uint32_t cpu, uint64_t token)
 {
 	int error = errno;
 	uint64_t owner = eb_peek(&eb_view.segment->slots[cpu].owner), since = eb_milliseconds();
 
+	if (borrow())
+		return EB_BORROWED;
 	while (!take_any(token)) {
 		uint64_t now_owner = eb_peek(&eb_view.segment->slots[cpu].owner), now = eb_milliseconds();
 
@@ -123,10 +144,10 @@ static int claim_slowly(uint32_t cpu, uint64_t token)
 			if (take(cpu, owner, token))
 				break;
 		}
-		sched_yield();
+		raw(SYS_sched_yield);
 	}
 	errno = error;
-	return 1;
+	return EB_CLAIMED;
 }
 
 int eb_slot_claim(void)
@@ -139,18 +160,20 @@ int eb_slot_claim(void)
 	token = eb_thread_token();
 	cpu = eb_cpu();
 	if (eb_likely(take(cpu, 0, token)) || take_any(token))
-		return 1;
+		return EB_CLAIMED;
 	return claim_slowly(cpu, token);
 }
 
-void eb_slot_release(void)
+void eb_slot_release(int how)
 {
 	uint64_t *owner = &eb_view.segment->slots[eb_thread.slot].owner;
 
-	/* or it was taken from us */
-	if (eb_likely((eb_peek(owner) & EB_NAME_MASK) == eb_thread.self))
-		eb_store(owner, 0);
+	/* first here: a signal's hit in between would use a slot that is no longer ours */
 	eb_thread.slot = EB_NO_SLOT;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	/* or it was taken from us */
+	if (eb_likely((eb_peek(owner) & EB_NAME_MASK) == eb_thread.self) && eb_likely(how == EB_CLAIMED))
+		eb_store(owner, 0);
 }
 
 /* Whether a run of this thread that has been left took it; a token has only 16 bits to tell older from newer. */
@@ -188,7 +211,7 @@ static int lock_slowly(struct eb_lock *lock, uint64_t token)
 		else if (spins < SPINS)
 			eb_pause();
 		else
-			sched_yield();
+			raw(SYS_sched_yield);
 	}
 	if (!taken && may_be_taken(lock, owner))
 		taken = __atomic_compare_exchange_n(&lock->word, &owner, token, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);

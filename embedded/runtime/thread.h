@@ -54,9 +54,11 @@ static inline uint64_t eb_thread_token(void)
 /* The CPU that this thread runs on, at this moment. */
 uint32_t eb_cpu(void);
 
-/* Claims a slot; the same one again if this thread has one (then returns 0, and it is not ours to release). */
+/* Claims a slot, or uses the one that this thread has: 0, nothing to release; else how, for its release. */
+#define EB_CLAIMED 1
+#define EB_BORROWED 2
 int eb_slot_claim(void);
-void eb_slot_release(void);
+void eb_slot_release(int how);
 
 /* The slot claimed, or the CPU where none is. */
 static inline uint32_t eb_slot(void)

@@ -147,7 +147,7 @@ static void *count(void *unused)
 
 		*value += 1;
 		if (claimed)
-			eb_slot_release();
+			eb_slot_release(claimed);
 	}
 	return unused;
 }
