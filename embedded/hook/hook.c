@@ -105,9 +105,11 @@ static int choose(struct place *place, struct eb_moved *moved, const struct arou
 	unsigned char *at = place->site.patch.at;
 	const struct eb_module *module = &around->module;
 	const struct eb_extent *function = &around->function;
+	/* what is behind a function that is long enough does not matter, and looking for its end is slow */
+	const unsigned char *limit = at + around->size > function->end ? padding_limit(module, function->end) : function->end;
 	struct eb_scan scan;
 
-	if (eb_move_choose(moved, at, around->size, function->end, padding_limit(module, function->end), error, size))
+	if (eb_move_choose(moved, at, around->size, function->end, limit, error, size))
 		return -1;
 	if (eb_text_overlapping(at, moved->displaced, NULL))
 		return eb_refuse(error, size, "another patch is in the way");
