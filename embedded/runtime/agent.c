@@ -8,6 +8,7 @@
 #include "hook/hook.h"
 #include "runtime/fault.h"
 #include "runtime/process.h"
+#include "runtime/symbols.h"
 #include "runtime/thread.h"
 
 #include <errno.h>
@@ -63,7 +64,7 @@ static int attach_new(void)
 {
 	int changed = 0, maps_read = 0;
 
-	for (uint32_t i = 0; i < EB_OBJECTS; i++) {
+	for (uint32_t i = 0; i < eb_objects_top(); i++) {
 		struct eb_object *object = &eb_view.segment->objects[i];
 		const struct eb_object *event = eb_load(&object->kind) == EB_LINK ? event_of(object) : NULL;
 		struct agent_link *link;
@@ -113,6 +114,7 @@ static void look(void)
 	changed = attach_new();
 	changed |= detach_old();
 	eb_program_collect();
+	eb_symbols_forget();
 	if (changed && !agent.starting)
 		agent_status(0);
 	pthread_mutex_unlock(&looking);
@@ -144,7 +146,7 @@ static int dead_loaders(void)
 {
 	int dead = 0;
 
-	for (uint32_t i = 0; i < EB_USERS; i++) {
+	for (uint32_t i = 0; i < eb_users_top(); i++) {
 		const struct eb_user *user = &eb_view.segment->users[i];
 		uint32_t pid = eb_load(&user->pid);
 

@@ -19,7 +19,7 @@ struct extent {
 /* Whether a dead object's memory may be somebody else's: every living agent has seen a later doorbell. */
 static int forgotten(const struct eb_object *object)
 {
-	for (uint32_t i = 0; i < EB_USERS; i++) {
+	for (uint32_t i = 0; i < eb_users_top(); i++) {
 		const struct eb_user *user = &eb_view.segment->users[i];
 
 		if (eb_load(&user->pid) && user->role == EB_AGENT && (int32_t)(eb_load(&user->seen) - object->died) < 0)
@@ -31,7 +31,7 @@ static int forgotten(const struct eb_object *object)
 /* Frees the slots and the memory of objects that nobody looks at any more. */
 static void reclaim(void)
 {
-	for (uint32_t i = 0; i < EB_OBJECTS; i++) {
+	for (uint32_t i = 0; i < eb_objects_top(); i++) {
 		struct eb_object *object = &eb_view.segment->objects[i];
 
 		if (object->kind != EB_DEAD || !forgotten(object))
@@ -57,7 +57,7 @@ static uint64_t find_gap(uint64_t size)
 	uint64_t at = eb_view.segment->memory;
 	size_t n = 0;
 
-	for (uint32_t i = 0; i < EB_OBJECTS; i++) {
+	for (uint32_t i = 0; i < eb_objects_top(); i++) {
 		const struct eb_object *object = &eb_view.segment->objects[i];
 
 		if (object->kind != EB_FREE && object->size)
@@ -90,6 +90,8 @@ static void prepare(struct eb_object *object, const char *name, uint64_t offset,
 	uint32_t slot = (uint32_t)(object - eb_view.segment->objects);
 	uint32_t id = (object->id ? object->id : slot) + EB_OBJECTS;
 
+	if (slot >= eb_objects_top())
+		eb_store(&eb_view.segment->objects_top, slot + 1);
 	memset(object, 0, sizeof(*object));
 	object->id = id;
 	object->owner = eb_view.user;

@@ -186,7 +186,7 @@ struct eb_loaded *eb_program_load(uint32_t id, enum eb_engine engine, char *erro
 
 void eb_program_collect(void)
 {
-	for (uint32_t i = 0; i < EB_OBJECTS; i++) {
+	for (uint32_t i = 0; i < eb_objects_top(); i++) {
 		struct eb_loaded *old = loaded[i];
 
 		if (!old || old->users || eb_object_find(old->id, EB_PROGRAM))

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x6465646465626d65ull
-#define VERSION 1
+#define VERSION 2
 #define DIRECTORY "/dev/shm/"
 /*
  * Where it is mapped unless that is taken: left alone, the system would put it just below the libraries, and hooks need free
@@ -90,10 +90,13 @@ static int enter(struct eb_segment *segment, enum eb_role role)
 
 	for (uint32_t i = 0; i < EB_USERS; i++) {
 		struct eb_user *user = &segment->users[i];
-		uint32_t free = 0;
+		uint32_t free = 0, top;
 
 		if (eb_peek(&user->pid) || !__atomic_compare_exchange_n(&user->pid, &free, self, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 			continue;
+		while ((top = eb_users_top()) <= i &&
+		       !__atomic_compare_exchange_n(&segment->users_top, &top, i + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			;
 		user->generation++;
 		user->seen = 0;
 		user->start = eb_process_start(self);
@@ -252,7 +255,7 @@ static void bury_objects(uint32_t owner)
 {
 	/* links first: they hold the others */
 	for (int links = 1; links >= 0; links--) {
-		for (uint32_t i = 0; i < EB_OBJECTS; i++) {
+		for (uint32_t i = 0; i < eb_objects_top(); i++) {
 			struct eb_object *object = &eb_view.segment->objects[i];
 
 			if (object->kind == EB_FREE || object->kind == EB_DEAD || object->owner != owner)
@@ -266,7 +269,7 @@ static void bury_objects(uint32_t owner)
 /* Objects of owners that have left or died, also by a way that nobody has seen. */
 static void bury_orphans(void)
 {
-	for (uint32_t i = 0; i < EB_OBJECTS; i++) {
+	for (uint32_t i = 0; i < eb_objects_top(); i++) {
 		struct eb_object *object = &eb_view.segment->objects[i];
 		const struct eb_user *owner = &eb_view.segment->users[object->owner % EB_USERS];
 
@@ -282,7 +285,7 @@ int eb_users_bury(void)
 	struct eb_segment *segment = eb_view.segment;
 	int alive = 0;
 
-	for (uint32_t i = 0; i < EB_USERS; i++) {
+	for (uint32_t i = 0; i < eb_users_top(); i++) {
 		struct eb_user *user = &segment->users[i];
 		uint32_t pid = eb_peek(&user->pid);
 
@@ -329,7 +332,7 @@ int eb_doorbell_wait(uint32_t number, int milliseconds)
 	uint64_t until = eb_milliseconds() + (uint64_t)milliseconds;
 	int all = 1;
 
-	for (uint32_t i = 0; i < EB_USERS; i++)
+	for (uint32_t i = 0; i < eb_users_top(); i++)
 		if (eb_load(&eb_view.segment->users[i].pid) && eb_view.segment->users[i].role == EB_AGENT)
 			all &= wait_for(&eb_view.segment->users[i], number, until);
 	return all;

@@ -111,6 +111,7 @@ struct eb_segment {
 	uint32_t version, cpus;
 	uint64_t size;
 	uint64_t memory;     /* where the objects' memory begins */
+	uint32_t users_top, objects_top; /* no place from there on was ever taken: what starts looks at few pages */
 	uint32_t doorbell __attribute__((aligned(64))); /* a futex: agents look at the object table when it changes */
 	uint32_t output __attribute__((aligned(64)));	/* a futex: readers of rings sleep on it */
 	uint32_t sleepers;   /* how many */
@@ -129,6 +130,17 @@ struct eb_view {
 };
 
 extern struct eb_view eb_view;
+
+/* Where to stop when going through the tables. */
+static inline uint32_t eb_users_top(void)
+{
+	return eb_load(&eb_view.segment->users_top);
+}
+
+static inline uint32_t eb_objects_top(void)
+{
+	return eb_load(&eb_view.segment->objects_top);
+}
 
 /*
  * Opens (making it if it is not there) the segment of that name and counts this process in. 0 or a negative errno. A segment

@@ -64,7 +64,7 @@ static long next_id(union bpf_attr *attr, enum eb_kind kind)
 {
 	uint32_t best = UINT32_MAX;
 
-	for (uint32_t i = 0; i < EB_OBJECTS; i++) {
+	for (uint32_t i = 0; i < eb_objects_top(); i++) {
 		const struct eb_object *object = &eb_view.segment->objects[i];
 
 		if (eb_load(&object->kind) == kind && object->id > attr->start_id && object->id < best)

@@ -204,7 +204,7 @@ static long set_program(struct eb_object *event, int descriptor)
 
 static struct eb_object *link_of(const struct eb_object *event)
 {
-	for (uint32_t i = 0; i < EB_OBJECTS; i++) {
+	for (uint32_t i = 0; i < eb_objects_top(); i++) {
 		struct eb_object *object = &eb_view.segment->objects[i];
 
 		if (eb_load(&object->kind) == EB_LINK && object->link.event == event->id)
