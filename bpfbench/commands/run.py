@@ -32,6 +32,7 @@ class Run(DoitRun):  # type: ignore[misc]
         if not context.exists():  # somebody else's task file, run with this environment's doit
             return int(super()._execute(*args, **options))
         from bpfbench.commands.reading import REFUSED, tolerate_encoding
+        from bpfbench.commands.worker import WorkerKilled, end_workers
 
         signal.signal(signal.SIGTERM, _interrupt)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a reader that goes away ends no measurement
@@ -40,6 +41,10 @@ class Run(DoitRun):  # type: ignore[misc]
             return self._locked(context.current(), *args, **options)
         except BenchError as error:
             sys.stderr.write(f"ERROR: {error}\n")
+            return REFUSED
+        except WorkerKilled as killed:
+            end_workers()
+            sys.stderr.write(f"ERROR: {BenchError(str(killed), hint=killed.hint)}\n")
             return REFUSED
         except InvalidCommand as error:
             raise _with_suggestion(error, [task.name for task in self.task_list]) from None

@@ -8,9 +8,9 @@ import signal
 import sys
 from typing import Any
 
-from bpfbench.errors import BenchError
-
 _PR_SET_PDEATHSIG = 1
+GRACE = 10.0
+"""Seconds in which a worker ends what it started, and itself."""
 _is_worker = False
 
 
@@ -29,21 +29,45 @@ def let_workers_follow() -> None:
     os.register_at_fork(after_in_child=follow)
 
 
+class WorkerKilled(SystemExit):
+    """A worker process was killed.
+
+    No ``Exception``, since it comes at any moment: many places take an error for an answer ("there is no such item"), and doit would wait
+    for the worker's own answer for ever.
+    """
+
+    def __init__(self, by: str) -> None:
+        super().__init__(f"a worker process was killed by {by}")
+        self.hint = "is there memory enough? Run the same command again: what is finished is kept"
+
+
 def notice_killed_workers() -> None:
-    """Raise ``BenchError`` in this process once a worker was killed: doit would wait for its answer for ever."""
+    """Raise ``WorkerKilled`` in this process, once, when a worker was killed."""
     told: list[str] = []
 
     def look(number: int, frame: object) -> None:
-        workers: Any = getattr(sys.modules.get("multiprocessing.process"), "_children", ())
-        for worker in tuple(workers):
+        for worker in _workers():
             if not told and (worker.exitcode or 0) < 0:
                 told.append(signal.Signals(-worker.exitcode).name)
-                raise BenchError(
-                    f"a worker process was killed by {told[0]}",
-                    hint="is there memory enough? Run the same command again: what is finished is kept",
-                )
+                raise WorkerKilled(told[0])
 
     signal.signal(signal.SIGCHLD, look)
+
+
+def end_workers(grace: float = GRACE) -> None:
+    """Wait until all workers, which were told to, have ended; kill those that do not.
+
+    One that was killed while it held a lock of their queues would keep them, and us, for ever.
+    """
+    for worker in _workers():
+        worker.join(grace)
+        if worker.exitcode is None:
+            worker.kill()
+            worker.join()
+
+
+def _workers() -> tuple[Any, ...]:
+    return tuple(getattr(sys.modules.get("multiprocessing.process"), "_children", ()))
 
 
 def follow_parent(main: int) -> None:
