@@ -29,6 +29,12 @@ TARGETS = ("doit", "worker", "reaper", "supervisor", "child", "everything")
 """Whom the kill is meant for: doit, a worker of ``doit -n 2``, the process that starts commands, one that looks after a command, a
 command, or all of them at once."""
 
+AGAIN = 0.25
+"""How often the run that should mend it is killed too."""
+
+PATIENCE = 0.5
+"""Seconds for which a target is waited for before something else that lives is hit."""
+
 _lasts: dict[tuple[str, str], float] = {}
 """Seconds that a stage took when it was not disturbed."""
 
@@ -66,9 +72,11 @@ def killed(world: World, rng: random.Random, stage: str) -> str | None:
     else:
         ensure("Traceback" not in done.said, f"doit said, when {hit} was killed:\n{done.said}")
         whole(checkout.store)  # what is seen is whole at any moment, not only after the next doit
-        if target == "doit":
+        if hit == "doit":
             until(lambda: not checkout.processes(), SOON)
             ensure(not checkout.processes(), f"doit was killed, and still there are {checkout.processes()}")
+        if rng.random() < AGAIN:
+            hit += _killed_again(world, rng, checkout, words)
     world.recover(checkout)
     again = world.doit(checkout)
     ensure(
@@ -76,6 +84,17 @@ def killed(world: World, rng: random.Random, stage: str) -> str | None:
         f"the doit after that was not idle: {again.executed}\n{again.said}",
     )
     return f"{hit} {'-n 2 ' if parallel else ''}after {min(moment, after):.2f} of {lasts:.1f} s" if hit else None
+
+
+def _killed_again(world: World, rng: random.Random, checkout: Checkout, words: tuple[str, ...]) -> str:
+    """Kill the next doit as well; return what was hit, in words to be added."""
+    begun = time.monotonic()
+    running = world.start(checkout, *words)
+    hit = _kill(rng, running, rng.choice(TARGETS), begun + rng.uniform(0.0, 3.0))
+    done = finished(running)
+    ensure("Traceback" not in done.said, f"doit said, when {hit} was killed after another kill:\n{done.said}")
+    whole(checkout.store)
+    return f", then {hit}" if hit else ""
 
 
 def take_away(checkout: Checkout, stage: str) -> None:
@@ -104,12 +123,18 @@ def _duration(world: World, checkout: Checkout, stage: str) -> float:
 
 
 def _kill(rng: random.Random, running: Running, target: str, moment: float) -> str | None:
-    """Kill the target at the moment, or as soon after it as there is one; return who it was."""
+    """Kill the target at the moment, or as soon after it as there is one; return who it was.
+
+    When there is none for long, it is somebody else's turn: not every stage starts commands all the time.
+    """
     while running.process.poll() is None:
-        if time.monotonic() >= moment:
-            found = aims(running.pid)[target]
-            if found and running.process.poll() is None:
-                chosen = found if target == "everything" else [rng.choice(found)]
+        now = time.monotonic()
+        if now >= moment:
+            found = {name: pids for name, pids in aims(running.pid).items() if pids}
+            if target not in found and now > moment + PATIENCE and found:
+                target = rng.choice(sorted(found))
+            if target in found and running.process.poll() is None:
+                chosen = found[target] if target == "everything" else [rng.choice(found[target])]
                 names = ", ".join(sorted({_name(pid) for pid in chosen}))
                 for pid in chosen:
                     kill(pid, signal.SIGKILL)

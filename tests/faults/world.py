@@ -11,14 +11,14 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from bpfbench.store.audit import audit, strays
 from bpfbench.store.store import Store
 
-from ..system.bad_luck import DEADLINE, Checkout, Done, Running, copy, make_template, obstacle
+from ..system.bad_luck import DEADLINE, SOON, Checkout, Done, Running, copy, make_template, obstacle, until
 from .mirror import Mirrors
 
 NAME = "faults, ü and ✓"
@@ -165,12 +165,29 @@ class World:
 
     # what must hold
 
+    def inmates(self) -> list[str]:
+        """Return the living processes that see the doits' /tmp: all that a doit ever started, and nobody else.
+
+        With no process left there is no mount (theirs are their own), no port and no lock either.
+        """
+        return [told for path in Path("/proc").iterdir() if path.name.isdecimal() and (told := self._inmate(path))]
+
+    def _inmate(self, process: Path) -> str:
+        with suppress(OSError):
+            rows = [line.split() for line in (process / "mountinfo").read_text(errors="replace").splitlines()]
+            # Of a mount: what is mounted, as its own file system calls that, and where.
+            if any(str(self.temporary).endswith(row[3]) and row[4] == "/tmp" for row in rows if row[3] != "/"):
+                return f"{process.name} {(process / 'comm').read_text().strip()}"
+        return ""
+
     def in_order(self, checkout: Checkout, store: Store) -> None:
         """Nothing is left behind, nothing is half-made, and nobody else was harmed."""
         try:
             checkout.assert_in_order()
         except AssertionError as error:
             raise Broken(f"not in order: {str(error)[:2000] or _where(error)}") from error
+        until(lambda: not self.inmates(), SOON)
+        ensure(not self.inmates(), f"still running, whatever it calls itself: {self.inmates()}")
         whole(store)
         names = [path.name for path in store.root.iterdir() if path.name.startswith(".")]
         ensure(not names, f"left in the store: {names}")
