@@ -61,6 +61,8 @@ class Sample:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     cpu: float | None = None
     """CPU seconds that the sample's own processes had, so that all others can be told apart; None: not known."""
+    calm: float | None = None
+    """Fraction of the sample's rounds that had the core to themselves; None: not known."""
 
     @classmethod
     def failed(cls, reason: str, **more: Any) -> Sample:

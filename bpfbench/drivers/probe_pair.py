@@ -252,7 +252,10 @@ class _Pair:
             "calls": calls, "rounds": len(done["rounds"]), "calm_rounds": sum(done["calm"]), "scheduling": done["scheduling"],
             "programs": self.loaded.get("programs", []), "libbpf": self.loaded.get("libbpf"),
         }
-        about: dict[str, Any] = {"proof": proof, "engine": proved.engine, "backend": proved.backend, "evidence": evidence, "cpu": self.cpu}
+        about: dict[str, Any] = {
+            "proof": proof, "engine": proved.engine, "backend": proved.backend, "evidence": evidence,
+            "cpu": self.cpu, "calm": fmean(done["calm"]),
+        }
         if proved.wrong:
             return Sample.failed(proved.wrong, **about)
         if not proof.holds:

@@ -117,7 +117,7 @@ class Loop:
         wall = round(time.monotonic() - begun, 6)
         self._append(
             "pilot" if known is None else "sample", block=block, case=cell.case.name, arm=cell.arm.name, wall=wall,
-            noise=self._meter.stop(sample.cpu).as_json(), plan=dict(plan), **plain(sample),
+            noise=self._meter.stop(sample.cpu).as_json() | {"calm": sample.calm}, plan=dict(plan), **plain(sample),
         )
 
     def _blame_full_disk(self, sample: Sample) -> None:

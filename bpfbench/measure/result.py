@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -93,9 +94,15 @@ def _noise(state: State) -> dict[str, Any]:
     warnings = [*before["warnings"], *judgement.warnings]
     worst = max((judgement.verdict, before["verdict"]), key=("quiet", "noisy", "busy").index)
     return {
-        "verdict": worst, "steal": total.steal or 0.0, "load": total.load1 or 0.0,
+        "verdict": worst, "steal": total.steal or 0.0, "load": total.load1 or 0.0, "calm": _calm(state),
         "warnings": list(dict.fromkeys(warnings)),
     }
+
+
+def _calm(state: State) -> float | None:
+    """Return how much of the rounds had the core to themselves, over all samples that know; None if none does."""
+    known = [record["calm"] for record in state.noise if record.get("calm") is not None]
+    return round(fmean(known), 4) if known else None
 
 
 def _iso(moment: float) -> str:

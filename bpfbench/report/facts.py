@@ -113,7 +113,13 @@ def noise(result: Part) -> list[str]:
     """Return how busy the machine was, and what was notable."""
     seen = result["noise"]
     figures = f"steal {percent(seen['steal'])}, load of others {seen['load']:.2g}"
-    return [f"The machine was {seen['verdict']}: {figures}.", *seen["warnings"]]
+    return [f"The machine was {seen['verdict']}: {figures}.", *_shared_core(seen.get("calm")), *seen["warnings"]]
+
+
+def _shared_core(calm: float | None) -> list[str]:
+    if calm is None:
+        return []
+    return [f"In {percent(calm)} of the rounds the core's other hardware thread was idle; only such rounds are timed where there are enough."]
 
 
 def provenance(result: Part) -> list[tuple[str, str]]:

@@ -145,6 +145,7 @@ def test_rounds_beside_a_busy_neighbour_are_counted_but_not_timed(measure):
     assert sample.status == "ok"
     assert sample.proof.expected == plan["calls"] * probe_pair.MOST_ROUNDS, "hits of disturbed rounds are hits"
     assert (sample.evidence["rounds"], sample.evidence["calm_rounds"]) == (probe_pair.MOST_ROUNDS, 60)
+    assert sample.calm == 60 / probe_pair.MOST_ROUNDS
     assert sample.metrics["time"] == sample.metrics["time_mean"] == pytest.approx(100_000)
 
 

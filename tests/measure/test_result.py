@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bpfbench.check.check import check_result
 from bpfbench.measure.fingerprint import Fingerprint
 from bpfbench.measure.fold import fold
+from bpfbench.measure.noise import Noise
 from bpfbench.measure.request import Output, Request
 from bpfbench.measure.result import result_of
 from bpfbench.model.types import Arm, Case, Experiment, Group, Location, Metric, Profile, Runtime
@@ -63,7 +64,7 @@ def record(cell, block, status, rng):
     expected = 0 if runtime.where == "none" else 70
     return {
         "kind": "pilot" if block <= 0 else "sample", "block": block, "case": cell.case.name, "arm": cell.arm.name,
-        "wall": 0.1, "noise": {}, "plan": {"calls": 7}, "status": status, "reason": None if good else f"it is {status}",
+        "wall": 0.1, "noise": Noise().as_json() | {"calm": 0.75} if block % 2 else {}, "plan": {"calls": 7}, "status": status, "reason": None if good else f"it is {status}",
         "metrics": {"time": value, "time_mean": value * 1.01} if good else {},
         "proof": {"kind": kind, "expected": expected, "observed": expected} if good else None,
         "engine": runtime.engine, "backend": runtime.backend,
@@ -178,6 +179,11 @@ def test_a_run_that_a_kill_ended_counts_finished_blocks_only():
     extra = record(asked.cells()[0], 9, "ok", random.Random(1))
     found = result(asked, [*records, extra])
     assert {cell["metrics"]["time"]["n"] for cell in found["cells"]} == {8}
+
+
+def test_what_samples_know_of_their_core_is_in_the_result():
+    asked = request()
+    assert result(asked, journal(asked, 8))["noise"]["calm"] == 0.75, "samples that do not know it count for nothing"
 
 
 def test_the_same_journal_gives_the_same_result():

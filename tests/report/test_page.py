@@ -102,6 +102,7 @@ def test_html_tells_what_the_result_says(page, result):
         "locked down",
         "sha256-47DEQpj8HBSa",
         "steal time of 1.2",
+        "In 62.5 % of the rounds",
         "seed 20240611",
         "Another one",
         "taken up again 1 time",
