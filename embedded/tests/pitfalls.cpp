@@ -409,7 +409,27 @@ static void answered(long calls)
 
 /* --- load for those who attach and detach meanwhile --- */
 
+/* First instructions as compilers make them. */
+#define STARTS(name, first) \
+	extern "C" long name(long); \
+	__asm__(".globl " #name "\n.type " #name ", @function\n.p2align 4\n" #name ":\n.cfi_startproc\n" first \
+		"ret\n.cfi_endproc\n.size " #name ", .-" #name "\n")
+STARTS(starts_push, "push %rbx\n mov %rdi, %rbx\n lea 1(%rbx), %rax\n pop %rbx\n");
+STARTS(starts_mov, "mov %rdi, %rcx\n lea 1(%rcx), %rax\n");
+STARTS(starts_movslq, "movslq %edi, %rsi\n lea 1(%rsi), %rax\n");
+STARTS(starts_endbr, "endbr64\n push %rbp\n mov %rsp, %rbp\n lea 1(%rdi), %rax\n pop %rbp\n");
+STARTS(starts_nop5, ".byte 0x0f, 0x1f, 0x44, 0, 0\n lea 1(%rdi), %rax\n");
+
 static volatile int stop;
+
+static void call_starts(long n)
+{
+	CHECK(starts_push(n) == n + 1);
+	CHECK(starts_mov(n) == n + 1);
+	CHECK(starts_movslq(n & 0xffff) == (n & 0xffff) + 1);
+	CHECK(starts_endbr(n) == n + 1);
+	CHECK(starts_nop5(n) == n + 1);
+}
 
 static void *load_thread(void *)
 {
@@ -419,6 +439,7 @@ static void *load_thread(void *)
 		CHECK(in_signal(i) == i + 1);
 		jump_once(i);
 		throw_once(i);
+		call_starts(i);
 		if (i % 64 == 0)
 			usleep(50);
 	}

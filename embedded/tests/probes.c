@@ -1,8 +1,8 @@
 /*
  * probes OBJECT TARGET PID [LETTERS [later]]: attaches (not at once, when "later" is said) with stock libbpf all programs of an object whose names begin with one of
  * the letters (e_F: entry of TARGET's function F, r_F: its return, t_…: where its section says). Says READY. Then lines:
- * `read` is answered with all maps that count, added up by program; `cycle N F` attaches and detaches e_F and r_F N times and
- * says how often that worked; `quit` or the end detaches everything.
+ * `read` is answered with all maps that count, added up by program; `cycle N F` attaches e_plain and r_plain to the function F
+ * and detaches them, N times, and says how often that worked; `quit` or the end detaches everything.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -19,10 +19,10 @@ static int pid;
 static unsigned long sums[3][MOST];
 static struct bpf_link *links[MOST];
 
-static struct bpf_link *attach(struct bpf_program *program)
+static struct bpf_link *attach(struct bpf_program *program, const char *function)
 {
 	const char *name = bpf_program__name(program);
-	LIBBPF_OPTS(bpf_uprobe_opts, options, .func_name = name + 2, .retprobe = *name == 'r');
+	LIBBPF_OPTS(bpf_uprobe_opts, options, .func_name = function, .retprobe = *name == 'r');
 
 	return *name == 't' ? bpf_program__attach(program) : bpf_program__attach_uprobe_opts(program, pid, target, 0, &options);
 }
@@ -33,7 +33,7 @@ static int attach_all(void)
 	int n = 0;
 
 	bpf_object__for_each_program(program, object)
-		if (bpf_program__autoload(program) && !(links[n++] = attach(program))) {
+		if (bpf_program__autoload(program) && !(links[n++] = attach(program, bpf_program__name(program) + 2))) {
 			fprintf(stderr, "%s: %s\n", bpf_program__name(program), strerror(errno));
 			return -1;
 		}
@@ -76,16 +76,14 @@ static void answer(void)
 
 static int one_cycle(const char *function)
 {
-	static const char kinds[] = "er";
+	static const char *const names[] = { "e_plain", "r_plain" };
 	struct bpf_link *pair[2];
-	char name[80];
 	int worked = 1;
 
 	for (int i = 0; i < 2; i++) {
-		snprintf(name, sizeof(name), "%c_%s", kinds[i], function);
-		pair[i] = attach(bpf_object__find_program_by_name(object, name));
+		pair[i] = attach(bpf_object__find_program_by_name(object, names[i]), function);
 		if (!pair[i])
-			fprintf(stderr, "%s: %s\n", name, strerror(errno));
+			fprintf(stderr, "%s: %s\n", names[i], strerror(errno));
 	}
 	for (int i = 0; i < 2; i++)
 		worked &= pair[i] && !bpf_link__destroy(pair[i]);

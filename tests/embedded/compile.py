@@ -5,8 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from .conftest import ROOT
-
+ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "embedded/runtime/tests"
 LIBBPF = ("-l:libbpf.a", "-lelf", "-lz")
 _FLAGS = ("-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror")

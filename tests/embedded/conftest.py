@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ import yaml
 from bpfbench.build import workload
 from bpfbench.model.types import Artefact, Location, Package
 
-ROOT = Path(__file__).parents[2]
+from . import compile
+from .compile import ROOT as ROOT
 
 
 def package(name: str) -> Package:
@@ -53,6 +55,17 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def uprobe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return where the uprobe workload's loader, victim and programs are."""
     return _build("uprobe", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def pitfalls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where the loader, the target and the programs of embedded/tests are."""
+    tree, source = tmp_path_factory.mktemp("pitfalls"), ROOT / "embedded/tests"
+    compile.program("probes", tree, *compile.LIBBPF, source=source)
+    compile.bpf_object("pitfalls", tree, source=source)
+    argv = ["g++", "-D_GNU_SOURCE", "-std=gnu++17", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-rdynamic"]
+    subprocess.run([*argv, source / "pitfalls.cpp", "-o", tree / "pitfalls", "-lpthread"], check=True)
+    return tree
 
 
 @dataclass(frozen=True)

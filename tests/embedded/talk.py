@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import subprocess
 import time
@@ -79,3 +80,13 @@ def eventually(holds: Callable[[], bool], what: str, deadline: float = 5.0) -> N
     while not holds():
         assert time.monotonic() < until, f"not within {deadline} s: {what}"
         time.sleep(0.01)
+
+
+def text_of(pid: int, file: Path) -> bytes:
+    """Return the executable pages of a file as the process has them."""
+    mapping = re.search(rf"^(\S+)-(\S+) r-xp .*{re.escape(str(file))}$", Path(f"/proc/{pid}/maps").read_text(), re.M)
+    assert mapping
+    start, end = (int(number, 16) for number in mapping.groups())
+    with Path(f"/proc/{pid}/mem").open("rb") as memory:
+        memory.seek(start)
+        return memory.read(end - start)

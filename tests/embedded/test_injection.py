@@ -16,17 +16,10 @@ from pathlib import Path
 import pytest
 
 from .conftest import Segment
-from .talk import Program, eventually
-from .test_pitfalls import build
+from .talk import Program, eventually, text_of
 
 PTRACE_SEIZE, PTRACE_DETACH = 0x4206, 17
 IN_SIGNAL = 10
-
-
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return where the loader, the target and the programs are."""
-    return build(tmp_path_factory.mktemp("injection"))
 
 
 class Place:
@@ -68,8 +61,8 @@ class Place:
 
 
 @pytest.fixture
-def place(programs: Path, segment: Segment) -> Iterator[Place]:
-    place = Place(programs, segment)
+def place(pitfalls: Path, segment: Segment) -> Iterator[Place]:
+    place = Place(pitfalls, segment)
     yield place
     place.end()
 
@@ -100,16 +93,6 @@ def test_exact_counts_in_a_process_that_ran_before(place: Place, waits: str) -> 
     status = json.loads((place.segment.work / f"status.{target.pid}").read_text())
     assert (status["missed"], status["ended"], status["error"]) == (0, True, None)
     assert not place.segment.file.exists()
-
-
-def text_of(pid: int, file: Path) -> bytes:
-    """Return the executable pages of a file as the process has them."""
-    mapping = re.search(rf"^(\S+)-(\S+) r-xp .*{re.escape(str(file))}$", Path(f"/proc/{pid}/maps").read_text(), re.M)
-    assert mapping
-    start, end = (int(number, 16) for number in mapping.groups())
-    with Path(f"/proc/{pid}/mem").open("rb") as memory:
-        memory.seek(start)
-        return memory.read(end - start)
 
 
 def all_hit(loader: Program) -> bool:
@@ -186,7 +169,7 @@ def test_a_process_that_is_traced(place: Place) -> None:
 def test_a_program_that_is_linked_statically(place: Place, tmp_path: Path) -> None:
     text = "#include <stdio.h>\nint main(void) { puts(\"READY\"); fflush(stdout); return getchar() == 'x'; }"
     (tmp_path / "static.c").write_text(text)
-    argv = ["gcc", "-static", tmp_path / "static.c", "-o", tmp_path / "static"]
+    argv: list[str | Path] = ["gcc", "-static", tmp_path / "static.c", "-o", tmp_path / "static"]
     made = subprocess.run(argv, capture_output=True, check=False)
     if made.returncode:
         pytest.skip("there is no libc to link statically with")

@@ -3,44 +3,27 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from . import compile
-from .conftest import ROOT, Segment
-from .talk import Program
+from .conftest import Segment
+from .talk import Program, text_of
 
-SOURCES = ROOT / "embedded/tests"
 PLAIN, ENDS = 12, 14
-
-
-@pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return where the loader, the target and the programs of this folder are."""
-    return build(tmp_path_factory.mktemp("pitfalls"))
-
-
-def build(tree: Path) -> Path:
-    compile.program("probes", tree, *compile.LIBBPF, source=SOURCES)
-    compile.bpf_object("pitfalls", tree, source=SOURCES)
-    argv = ["g++", "-D_GNU_SOURCE", "-std=gnu++17", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-rdynamic"]
-    subprocess.run([*argv, SOURCES / "pitfalls.cpp", "-o", tree / "pitfalls", "-lpthread"], check=True)
-    return tree
 
 
 class Pair:
     """A loader that has attached its programs, and a target that has not begun yet."""
 
-    def __init__(self, programs: Path, segment: Segment, letters: str, *case: str, **settings: str) -> None:
-        files = [programs / "probes", programs / "pitfalls.bpf.o", programs / "pitfalls"]
+    def __init__(self, pitfalls: Path, segment: Segment, letters: str, *case: str, **settings: str) -> None:
+        files = [pitfalls / "probes", pitfalls / "pitfalls.bpf.o", pitfalls / "pitfalls"]
         self.segment = segment
         self.loader = Program([*files, "-1", letters], segment.loader())
         assert self.loader.line() == "READY", self.loader.errors()
-        self.target = Program([programs / "pitfalls", *case], segment.target(**settings))
+        self.target = Program([pitfalls / "pitfalls", *case], segment.target(**settings))
         self.target.json("READY")
 
     def run(self, deadline: float = 60) -> Any:
@@ -92,16 +75,16 @@ def pairs() -> Iterator[list[Pair]]:
     [("storm", "20000", "er"), ("children", "8", "er"), ("thread_ends", "300", "er"), ("answered", "3000", "et")],
 )
 def test_counts_are_exact(
-    programs: Path, segment: Segment, pairs: list[Pair], case: str, much: str, letters: str
+    pitfalls: Path, segment: Segment, pairs: list[Pair], case: str, much: str, letters: str
 ) -> None:
     """Threads, signals, recursion, longjmp, exceptions and floating point; processes; threads' ends; answers."""
-    pairs.append(Pair(programs, segment, letters, case, much))
+    pairs.append(Pair(pitfalls, segment, letters, case, much))
     exact(pairs[0])
 
 
-def test_jumps_out_of_signals_that_interrupt_hits(programs: Path, segment: Segment, pairs: list[Pair]) -> None:
+def test_jumps_out_of_signals_that_interrupt_hits(pitfalls: Path, segment: Segment, pairs: list[Pair]) -> None:
     """Whoever has got into a function was counted; of those that a jump took away before that, some."""
-    pairs.append(Pair(programs, segment, "er", "signal_jumps", "1000"))
+    pairs.append(Pair(pitfalls, segment, "er", "signal_jumps", "1000"))
     done = pairs[0].run()
     begun, completed = done["counts"][PLAIN : PLAIN + 2]
     for way, counted in pairs[0].counters().items():
@@ -110,3 +93,44 @@ def test_jumps_out_of_signals_that_interrupt_hits(programs: Path, segment: Segme
         assert completed <= returns <= begun, way
     assert pairs[0].status()["missed"] == 0
     pairs[0].loader.quit()
+
+
+STARTS = ("push", "mov", "movslq", "endbr", "nop5")
+
+
+def cycles(pitfalls: Path, segment: Segment, start: str, times: int) -> None:
+    """Attach and detach under the load of four threads; the text is what it was, and the target's sums are right."""
+    target = Program([pitfalls / "pitfalls", "load", "0"], segment.target())
+    files = [pitfalls / "probes", pitfalls / "pitfalls.bpf.o", pitfalls / "pitfalls"]
+    loader = Program([*files, str(target.pid), "er", "later"], segment.loader())
+    try:
+        target.json("READY")
+        assert target.process.stdin is not None
+        target.process.stdin.write(b"go\n")
+        assert loader.line() == "READY", loader.errors()
+        bare = text_of(target.pid, pitfalls / "pitfalls")
+        for _ in range(0, times, 50):
+            assert loader.ask(f"cycle 50 starts_{start}") == "CYCLES 50"
+            assert text_of(target.pid, pitfalls / "pitfalls") == bare
+        counted = loader.json("COUNTERS", "read")
+        assert loader.json("COUNTERS", "read") == counted, "nothing is counted when nothing is attached"
+        assert all(way[PLAIN] for way in counted.values())
+        loader.quit()
+        target.end_input(b"stop\n")
+        assert target.line().startswith("EXPECTED "), target.errors()
+        assert target.process.wait(20) == 0
+    finally:
+        target.kill()
+        loader.kill()
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_cycles_of_attaching_under_load(pitfalls: Path, segment: Segment, start: str) -> None:
+    cycles(pitfalls, segment, start, 50)
+
+
+@pytest.mark.long  # a minute or two each
+@pytest.mark.parametrize("start", STARTS)
+def test_ten_thousand_cycles_of_attaching_under_load(pitfalls: Path, segment: Segment, start: str) -> None:
+    """On the first four together; each is two probes that come and go."""
+    cycles(pitfalls, segment, start, 2500)
