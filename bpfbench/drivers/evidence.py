@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bpfbench.process.identity import privileged
+
+if TYPE_CHECKING:
+    from bpfbench.model.types import Log
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,32 @@ def of_status(path: Path) -> Evidence:
         wrong = f"the agent missed {told['missed']} hits"
     details = {"verification": sorted({str(one.get("verification")) for one in programs})}
     return Evidence(engine, backend, details, wrong)
+
+
+def of_log(log: Log, work: Path, backend: str | None) -> Evidence:
+    """A userspace runtime that leaves no status tells by its log, if the target's programs were attached.
+
+    That hooks are its own mechanism's (``backend``) follows from its library being mapped and the attaching being its own word.
+    """
+    found: dict[str, str] = {}
+    for side, name in (("loader", log.loader), ("target", log.target)):
+        path = Path(name.replace("{work}", str(work)))
+        try:
+            with privileged():  # under sudo, it is root's and we are not
+                lines = path.read_text(errors="replace").splitlines()
+        except OSError as error:
+            return Evidence(wrong=f"the {side}'s log cannot be read: {path.name}: {error.strerror}")
+        wrong = next((line for line in lines if re.search(log.failed, line)), None)
+        if wrong:
+            return Evidence(wrong=f"the {side}'s log says: {wrong.strip()}")
+        found[side] = "\n".join(lines)
+    if not re.search(log.ready, found["target"], re.MULTILINE):
+        return Evidence(wrong=f"the target's log does not say that anything was attached ({log.ready})")
+    engines = {match[1] for match in re.finditer(log.engine, found["target"], re.MULTILINE)}
+    if len(engines) != 1:
+        told = " and ".join(sorted(engines)) or "none"
+        return Evidence(wrong=f"the target's log must name one engine ({log.engine}), it names {told}")
+    return Evidence(engines.pop(), backend)
 
 
 def unmapped(pid: int, preload: str) -> str | None:

@@ -27,7 +27,7 @@ from bpfbench.drivers.common import (
     remove_segments,
     tell,
 )
-from bpfbench.drivers.evidence import Evidence, of_kernel, of_status, unmapped
+from bpfbench.drivers.evidence import Evidence, of_kernel, of_log, of_status, unmapped
 from bpfbench.process.child import Child
 from bpfbench.process.command import Command
 from bpfbench.process.errors import ProcessError
@@ -193,6 +193,8 @@ class _Pair:
             return Evidence()
         if runtime.status:
             return of_status(Path(runtime.status.replace("{work}", str(self.work))))
+        if runtime.log:
+            return of_log(runtime.log, self.work, runtime.backend)
         return of_kernel(self.loaded, runtime.backend)
 
     def _calibrate(self) -> dict[str, int]:

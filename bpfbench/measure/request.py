@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,8 @@ class Output:
     id: str
     tree: Path
     hash: str
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What every result is to say of it, e.g. the options that it was built with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Request:
     overrides: Mapping[str, str] = field(default_factory=dict)
     take: str | None = None
     accept_noise: bool = False
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """Package that cannot be had → why: arms whose runtime executes it are *unsupported*."""
 
     @property
     def partial(self) -> bool:
@@ -94,11 +98,12 @@ def run_key(request: Request, codes: CodeDigests, state: Path) -> Key:
             },
             "arms": {arm.name: _arm(arm, request.runtime(arm)) for arm in request.chosen_arms},
             "profile": extent(request),
-            "outputs": {name: output.hash for name, output in request.outputs.items()},
+            "outputs": {name: request.outputs[name].hash for name in sorted(_executed(request) & request.outputs.keys())},
             "code": codes.of([*MEASURING_CODE, f"drivers/{experiment.driver}.py"]),
             "machine": request.machine.digest,
             "take": request.take,
             "prerequisites": standing.remembered(required(request), state / "prerequisites.json"),
+            **({"missing": missed} if (missed := sorted(_executed(request) & request.missing.keys())) else {}),
         },
     )
 
@@ -106,6 +111,11 @@ def run_key(request: Request, codes: CodeDigests, state: Path) -> Key:
 def required(request: Request) -> list[str]:
     """Return the names of the prerequisites of all chosen arms."""
     return sorted({name for arm in request.chosen_arms for name in request.runtime(arm).requires})
+
+
+def _executed(request: Request) -> set[str]:
+    """Return the packages that the chosen arms execute: another one is nothing to them."""
+    return {*request.experiment.packages, *(name for arm in request.chosen_arms for name in request.runtime(arm).packages)}
 
 
 def _case(case: Case) -> dict[str, Any]:
@@ -117,6 +127,7 @@ def _arm(arm: Arm, runtime: Runtime) -> dict[str, Any]:
         "runtime": runtime.name, "where": runtime.where, "requires": list(runtime.requires),
         "attaches": list(runtime.attaches), "loader_env": dict(runtime.loader_env), "target_env": dict(runtime.target_env),
         "engine": runtime.engine, "backend": runtime.backend, "status": runtime.status, "options": dict(arm.options),
+        **({"log": asdict(runtime.log)} if runtime.log else {}),
     }
 
 

@@ -13,6 +13,7 @@ from bpfbench.model.types import (
     Experiment,
     Group,
     Locked,
+    Log,
     Metric,
     Model,
     Origin,
@@ -122,6 +123,7 @@ def _runtime(document: Document) -> Runtime:
         engine=data.get("engine"),
         backend=data.get("backend"),
         status=data.get("status"),
+        log=Log(**data["log"]) if "log" in data else None,
     )
 
 

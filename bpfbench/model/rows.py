@@ -12,6 +12,7 @@ from bpfbench.model.types import (
     Group,
     Location,
     Locked,
+    Log,
     Metric,
     Origin,
     Package,
@@ -84,13 +85,14 @@ def runtime_row(runtime: Runtime) -> Row:
     plain = [runtime.name, runtime.title, runtime.where, runtime.colour]
     lists = [runtime.requires, runtime.packages, runtime.attaches]
     rest = [runtime.loader_env, runtime.target_env, runtime.engine, runtime.backend, runtime.status]
-    return [plain, location_row(runtime.location), lists, rest]
+    log = runtime.log and [runtime.log.loader, runtime.log.target, runtime.log.failed, runtime.log.ready, runtime.log.engine]
+    return [plain, location_row(runtime.location), lists, rest, log]
 
 
 def runtime(row: Row) -> Runtime:
     """Undo ``runtime_row``."""
-    plain, at, lists, rest = row
-    values: Row = [*plain, Location(*at), *map(tuple, lists), *rest]
+    plain, at, lists, rest, log = row
+    values: Row = [*plain, Location(*at), *map(tuple, lists), *rest, log and Log(*log)]
     return Runtime(*values)
 
 

@@ -118,6 +118,22 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
+class Log:
+    """Where a runtime writes its log, and what the lines in it mean. Patterns are regular expressions, looked for in each line."""
+
+    loader: str
+    """The loader's file; places as in the environments."""
+    target: str
+    """The target's file, another one than the loader's."""
+    failed: str
+    """A line of either file in which this is found fails the sample: runtimes go on, bare, after most errors."""
+    ready: str
+    """Found in the target's file once its programs are attached."""
+    engine: str
+    """Found in the target's file; its first group is the engine that programs are run by."""
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """A way to execute BPF programs: all that differs between arms, as data.
 
@@ -144,6 +160,8 @@ class Runtime:
     """The mechanism that diverts control, e.g. ``kernel-uprobe``."""
     status: str | None = None
     """File in which the target's side says what it did, by which engine and backend are proved; places as in the environments."""
+    log: Log | None = None
+    """In place of ``status``, for a runtime that says in a log what it did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,49 @@
+"""What a runtime's log proves, and what speaks against a sample."""
+
+from bpfbench.drivers.evidence import of_log
+from bpfbench.model.types import Log
+
+LOG = Log("{work}/loader/run.log", "{work}/target/run.log", r"\[(error|critical)\]", "Attached all", r"engine: (\S+)")
+LOADER = "[info][7] serving\n"
+TARGET = "[info][8] engine: fast\n[info][8] Attached all\n"
+
+
+def evidence(work, loader=LOADER, target=TARGET):
+    for side, text in (("loader", loader), ("target", target)):
+        if text is not None:
+            (work / side).mkdir()
+            (work / side / "run.log").write_text(text)
+    return of_log(LOG, work, "hook")
+
+
+def test_a_good_log_proves_engine_and_backend(tmp_path):
+    found = evidence(tmp_path)
+    assert (found.engine, found.backend, found.wrong) == ("fast", "hook", None)
+
+
+def test_an_error_on_either_side_is_told_in_its_own_words(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    assert "target's log says: [error][8] no engine" in evidence(tmp_path / "a", target=TARGET + "[error][8] no engine\n").wrong
+    assert "loader's log says: [critical][7] no memory" in evidence(tmp_path / "b", loader="[critical][7] no memory\n").wrong
+
+
+def test_without_readiness_nothing_is_proved(tmp_path):
+    found = evidence(tmp_path, target="[info][8] engine: fast\n")
+    assert "does not say that anything was attached" in found.wrong
+    assert found.engine is None
+
+
+def test_one_engine_must_be_named(tmp_path):
+    for number, (lines, told) in enumerate((("Attached all\n", "none"), (f"{TARGET}engine: slow\n", "fast and slow"))):
+        work = tmp_path / str(number)
+        work.mkdir()
+        assert f"it names {told}" in evidence(work, target=lines).wrong
+
+
+def test_the_same_engine_may_be_named_twice(tmp_path):
+    assert evidence(tmp_path, target=TARGET + "engine: fast\n").wrong is None
+
+
+def test_a_log_that_is_not_there_proves_nothing(tmp_path):
+    assert "the target's log cannot be read" in evidence(tmp_path, target=None).wrong
