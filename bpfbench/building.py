@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from bpfbench.store.store import Item
 
 
+PREBUILT = "prebuilt"
+"""The recipe of packages that are never built here, but taken from a build tree that was given."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Builder:
     """A package, and how it is built in this checkout."""
@@ -42,6 +46,9 @@ class _Builder:
 
     def components(self) -> Mapping[str, Any] | None:
         """Return what the key is made of. Nothing is fetched for that."""
+        if self.package.recipe == PREBUILT:
+            build = given_build(self.context, self.package)
+            return self._recipe().key_components(self.package, build, cache=self._cache) if build else None
         sources = self._source_hashes()
         depends = {name: output_of(self.context, name) for name in self.package.depends}
         if sources is None or None in depends.values():
@@ -58,6 +65,8 @@ class _Builder:
         from bpfbench.build.invoke import supervised
         from bpfbench.process.reaper import Reaper
 
+        if self.package.recipe == PREBUILT:
+            return self._take(tree, progress)
         progress("building")
         logs = self.context.layout.state / "logs" / f"build_{self.package.name}"
         shutil.rmtree(logs, ignore_errors=True)
@@ -74,6 +83,15 @@ class _Builder:
             message = f"{self.package.name}: its inputs changed while it was built"
             raise BenchError(message, hint="run the same command again")
         return dict(meta)
+
+    def _take(self, tree: Path, progress: Progress) -> dict[str, Any]:
+        """Copy what the build tree that was given has."""
+        progress("copying")
+        build, components = given_build(self.context, self.package), self.components()
+        assert build
+        assert components
+        told = self._recipe().make(self.package, build, tree, wanted=components)
+        return {**told, "about": {**told["about"], **_revision(self._recipe().home(build))}}
 
     def _recipe(self) -> Any:
         recipe = importlib.import_module(f"bpfbench.build.{self.package.recipe}")
@@ -135,9 +153,8 @@ class BuildStep(Step):
         if reason is None:
             return Step.run(self, progress)
         if self._named:
-            sources = self.builder.package.sources
-            tasks = " ".join(f"fetch_{name}" for name in sources)
-            hint = f"./bench {tasks} tries again" if sources else None
+            tasks = " ".join(f"fetch_{name}" for name in self.builder.package.sources)
+            hint = f"./bench {tasks} tries again" if tasks else None
             raise BenchError(f"{self.builder.package.name} cannot be built: {reason}", hint=hint)
         return None
 
@@ -161,6 +178,8 @@ def build_step(context: Context, package: Package) -> BuildStep:
 
 def unavailable(context: Context, package: Package) -> str | None:
     """Return why a package cannot be built: a source of its own, or of a dependency, is out of reach."""
+    if package.recipe == PREBUILT and not given_build(context, package):
+        return f"no build of it was given: override.{package.name}-build=/path"
     for name in package.sources:
         from bpfbench import fetching
 
@@ -179,4 +198,20 @@ def output_of(context: Context, name: str) -> Output | None:
     from bpfbench.measure.request import Output
 
     item = build_step(context, context.model.packages[name]).item()
-    return Output(item.id, item.tree, item.hash) if item else None
+    return Output(item.id, item.tree, item.hash, item.meta.get("about", {})) if item else None
+
+
+def given_build(context: Context, package: Package) -> Path | None:
+    """Return the build tree that was given in place of building a package."""
+    path = context.words.overrides.get(f"{package.name}-build")
+    return Path(path) if path else None
+
+
+def _revision(checkout: Path | None) -> dict[str, Any]:
+    """Return which commit a build tree's source directory is at now; what it was at when it was built, nobody can tell."""
+    if checkout is None or not (checkout / ".git").exists():
+        return {}
+    from bpfbench.fetch.local import revision
+
+    commit, changed = revision(checkout)
+    return {"checkout": {"commit": commit, "changed": changed}}

@@ -36,6 +36,8 @@ class MeasureStep:
     experiment: Experiment
     output: Callable[[str], Output | None]
     """Package name → its built output, None while it is not built."""
+    missing: Callable[[str], str | None] = lambda name: None
+    """Package name → why it cannot be had on this machine; None: it can be built."""
 
     @property
     def name(self) -> str:
@@ -53,17 +55,26 @@ class MeasureStep:
         return self.context.results / f"{self.experiment.name}.json"
 
     def request(self) -> Request | None:
-        """Return what this run would measure; None while a package is not built."""
-        outputs = {name: self.output(name) for name in self.context.packages(self.experiment.name)}
-        if any(output is None for output in outputs.values()):
-            return None
-        return self._request({name: output for name, output in outputs.items() if output})
+        """Return what this run would measure; None while a package is not built.
 
-    def _request(self, outputs: Mapping[str, Output]) -> Request:
+        A package that cannot be had takes the arms away that execute it; one that all arms need leaves nothing to measure.
+        """
+        outputs = {name: self.output(name) for name in self.context.packages(self.experiment.name)}
+        absent = {name: self._missing(name) for name, output in outputs.items() if output is None}
+        if None in absent.values():
+            return None
+        return self._request(
+            {name: output for name, output in outputs.items() if output}, {name: why for name, why in absent.items() if why}
+        )
+
+    def _missing(self, package: str) -> str | None:
+        return None if package in self.experiment.packages else self.missing(package)
+
+    def _request(self, outputs: Mapping[str, Output], missing: Mapping[str, str] | None = None) -> Request:
         context, words = self.context, self.context.words
         return Request(
             self.experiment, context.model.runtimes, context.profile, outputs,
-            context.machine, words.arms, words.cases, words.budget, words.overrides, words.take, words.accept_noise,
+            context.machine, words.arms, words.cases, words.budget, words.overrides, words.take, words.accept_noise, missing or {},
         )
 
     def key(self) -> Key | None:

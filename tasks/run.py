@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from bpfbench.context import Context, current
@@ -28,4 +28,10 @@ def _step(context: Context, experiment: str) -> MeasureStep:
     from bpfbench.building import output_of
     from bpfbench.measuring import MeasureStep
 
-    return MeasureStep(context, context.model.experiments[experiment], functools.partial(output_of, context))
+    return MeasureStep(context, context.model.experiments[experiment], functools.partial(output_of, context), _missing(context))
+
+
+def _missing(context: Context) -> Callable[[str], str | None]:
+    from bpfbench.building import unavailable
+
+    return lambda name: unavailable(context, context.model.packages[name])

@@ -52,12 +52,17 @@ def look(path: Path, cache: Path) -> Local:
     if not path.is_dir():
         raise BenchError(f"{path} is no directory", hint="an override names a checkout or a directory with a source")
     git = (path / ".git").exists()
-    commit = _git(path, "rev-parse", "--verify", "--quiet", "HEAD", fails=True).decode().strip() or None if git else None
+    commit, changed = revision(path) if git else (None, False)
     files = sorted(_tracked(path)) if git else sorted(_walk(path))
     if not files:
         raise BenchError(f"{path} has no files", hint="an override names a checkout or a directory with a source")
-    changed = bool(git and _git(path, "status", "--porcelain", "-z", "--ignore-submodules=none"))
     return Local(path, commit, _Digests(cache).of(path, files), changed, tuple(files))
+
+
+def revision(checkout: Path) -> tuple[str | None, bool]:
+    """Return the commit that a git checkout is at (None: none yet), and whether anything in it differs from that."""
+    commit = _git(checkout, "rev-parse", "--verify", "--quiet", "HEAD", fails=True).decode().strip() or None
+    return commit, bool(_git(checkout, "status", "--porcelain", "-z", "--ignore-submodules=none"))
 
 
 def copy(local: Local, tree: Path) -> None:

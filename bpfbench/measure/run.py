@@ -22,7 +22,7 @@ from bpfbench.measure import environment, noise, standing
 from bpfbench.measure.fold import State, fold
 from bpfbench.measure.journal import Journal, begins_with, read
 from bpfbench.measure.loop import Design, Loop, Pace
-from bpfbench.measure.request import Request, required
+from bpfbench.measure.request import Output, Request, required
 from bpfbench.measure.schedule import split_cpus
 from bpfbench.process.reaper import Reaper
 from bpfbench.progress import Progress
@@ -147,8 +147,12 @@ def _begin(identity: Mapping[str, Any], request: Request, layout: Layout, quiet:
     return {
         "format": 1, **identity, "seed": secrets.randbits(48), "started": round(time.time(), 3),
         "environment": {**environment.snapshot(checkout=layout.root), "before": dict(quiet), "placement": _placement()},
-        "inputs": {name: {"item": output.id, "hash": output.hash} for name, output in request.outputs.items()},
+        "inputs": {name: _input(output) for name, output in request.outputs.items()},
     }
+
+
+def _input(output: Output) -> dict[str, Any]:
+    return {"item": output.id, "hash": output.hash, **({"about": dict(output.about)} if output.about else {})}
 
 
 def _placement() -> dict[str, list[int]]:
@@ -171,6 +175,7 @@ def _refuse_unsupported(request: Request, layout: Layout, journal: Journal, reco
         reasons = [found[name].reason for name in cell.runtime.requires if not found[name].ok]
         lacking = [kind for kind in cell.case.attaches if cell.runtime.where != "none" and kind not in cell.runtime.attaches]
         reasons += [f"{cell.runtime.title} offers no {kind}" for kind in lacking]
+        reasons += [f"{name}: {request.missing[name]}" for name in cell.runtime.packages if name in request.missing]
         if reasons:
             fields = {"case": cell.case.name, "arm": cell.arm.name, "status": "unsupported", "reason": "; ".join(map(str, reasons))}
             records.append(journal.append("refused", **fields))

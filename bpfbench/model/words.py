@@ -34,7 +34,7 @@ WORDS = (
     Word("take", "NAME", "measure the same again, kept beside the first result"),
     Word("noise", "accept", "measure although the machine is busy; the result says so"),
     Word("to", "REFERENCE", "for `lock` with one name: the version, tag, branch or commit that it is to have"),
-    Word("override.NAME", "PATH", "a local checkout or build in place of that source or package"),
+    Word("override.NAME", "PATH", "a local checkout in place of that source, or a build tree for a package that is not built here"),
 )
 """Every word there is; ``override.NAME`` stands for as many as there are sources and packages."""
 
@@ -131,7 +131,7 @@ class _Reader:
         target = name.removeprefix("override").removeprefix(".")
         if not target:
             self.wrong(f"{name}={value}: override needs a name", "write override.NAME=/path")
-        elif self.known(name, target, "source or package", _replaceable(self.model), shown=value):
+        elif self.known(name, target, "source or build", _replaceable(self.model), shown=value):
             path = self.path(value)
             if path is None:
                 self.wrong(f"{name}=: the path is missing", f"write {name}=/path")
@@ -236,4 +236,5 @@ def _cases(model: Model) -> list[str]:
 
 
 def _replaceable(model: Model) -> list[str]:
-    return list(dict.fromkeys([*model.sources, *model.packages]))
+    """Return what a local directory can stand in for: sources, and builds of packages that are not built here."""
+    return [*model.sources, *(f"{package.name}-build" for package in model.packages.values() if package.recipe == "prebuilt")]

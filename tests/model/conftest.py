@@ -17,6 +17,7 @@ FILES = (
     "bpfbench/drivers/probe_pair.py",
     "bpfbench/drivers/server.py",
     "bpfbench/build/local.py",
+    "bpfbench/build/prebuilt.py",
     "workloads/probe/program.bpf.c",
     "workloads/probe/loader.c",
     "workloads/common/shared.h",

@@ -16,7 +16,7 @@ RUNTIME = "specs/runtimes/shim.yaml"
 def test_a_valid_tree_becomes_a_model_with_all_that_it_says(tree):
     model = tree.load()
     assert list(model.sources) == ["libshim"]
-    assert list(model.packages) == ["probe", "shim"]
+    assert list(model.packages) == ["given", "probe", "shim"]
     assert list(model.runtimes) == ["native", "shim"]
     assert model.sources["libshim"].origins[1] == Origin(
         "archive", {"url": "https://files.example/libshim-{reference}.tar.gz", "sha256": "0" * 62 + "aa", "strip": 1}
@@ -29,6 +29,7 @@ def test_a_valid_tree_becomes_a_model_with_all_that_it_says(tree):
     assert model.packages["shim"].options == {"anything": {"goes": ["here", 1, True, None]}}
     shim = model.runtimes["shim"]
     assert (shim.where, shim.engine, shim.backend) == ("userspace", "shim-jit", "inline-hook")
+    assert shim.log.target == "{work}/target/shim.log"
     assert shim.target_env == {"LD_PRELOAD": "{package:shim}/lib/agent.so", "TMPDIR": "{work}"}
     assert model.runtimes["native"].engine is None
     assert model.requirements["libbpf"].packages == {"debian": ("libbpf-dev", "libelf-dev")}

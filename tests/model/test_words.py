@@ -36,7 +36,7 @@ def test_all_words_are_read(model, tmp_path):
         "budget": "1.5m",
         "store": "here/../shared",
         "override.libshim": "here",
-        "override.probe": str(tmp_path / "built"),
+        "override.given-build": str(tmp_path / "built"),
     }
     assert parse_words(words, model, tmp_path) == Words(
         profile="paper",
@@ -44,7 +44,7 @@ def test_all_words_are_read(model, tmp_path):
         cases=("read",),
         budget=90.0,
         store=str(tmp_path / "shared"),
-        overrides={"libshim": str(tmp_path / "here"), "probe": str(tmp_path / "built")},
+        overrides={"libshim": str(tmp_path / "here"), "given-build": str(tmp_path / "built")},
     )
 
 
@@ -70,9 +70,11 @@ def test_a_home_directory_is_understood(model, tmp_path, monkeypatch):
         ({"budget": "0s"}, "expected a duration", ""),
         ({"budget": "-3m"}, "expected a duration", ""),
         ({"store": ""}, "the path is missing", "store=/path"),
-        ({"override.prob": "."}, 'no source or package is called "prob"', 'did you mean "probe"?'),
-        ({"override.probe": "nowhere"}, "nowhere does not exist", "relative to where you stand"),
-        ({"override.probe": ""}, "the path is missing", "override.probe=/path"),
+        ({"override.libshin": "."}, 'no source or build is called "libshin"', 'did you mean "libshim"?'),
+        ({"override.given": "."}, 'no source or build is called "given"', 'did you mean "given-build"?'),
+        ({"override.probe": "."}, 'no source or build is called "probe"', ""),
+        ({"override.libshim": "nowhere"}, "nowhere does not exist", "relative to where you stand"),
+        ({"override.libshim": ""}, "the path is missing", "override.libshim=/path"),
         ({"override": "."}, "override needs a name", "override.NAME=/path"),
         ({"override.": "."}, "override needs a name", "override.NAME=/path"),
     ],
@@ -92,9 +94,9 @@ def test_a_store_that_is_a_file_is_refused(model, tmp_path):
 
 
 def test_a_path_that_no_system_takes_is_refused(model, tmp_path):
-    assert "does not exist" in refusal(model, tmp_path, override_probe="x" * 5000)
+    assert "does not exist" in refusal(model, tmp_path, override_libshim="x" * 5000)
     assert "is not a directory" in refusal(model, tmp_path, store="x" * 5000)
-    assert "does not exist" in refusal(model, tmp_path, override_probe="a\0b")
+    assert "does not exist" in refusal(model, tmp_path, override_libshim="a\0b")
 
 
 def test_all_wrong_words_are_told_at_once(model, tmp_path):
