@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bpfbench.codedigest import PACKAGE
 from bpfbench.measure import standing
 from bpfbench.sampling import Cell
 from bpfbench.store.keys import Key, make_key
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from bpfbench.model.types import Arm, Case, Experiment, Profile, Runtime
 
 MEASURING_CODE = (
-    "sampling.py", "measure/loop.py", "measure/schedule.py", "measure/prerequisites.py", "process", "drivers/common.py",
+    "sampling.py", "measure/loop.py", "measure/schedule.py", "measure/prerequisites.py", "process",
 )
 """What decides how a sample is taken. Statistics and reports are no part of it: changing them never measures again."""
 
@@ -99,13 +101,26 @@ def run_key(request: Request, codes: CodeDigests, state: Path) -> Key:
             "arms": {arm.name: _arm(arm, request.runtime(arm)) for arm in request.chosen_arms},
             "profile": extent(request),
             "outputs": {name: request.outputs[name].hash for name in sorted(_executed(request) & request.outputs.keys())},
-            "code": codes.of([*MEASURING_CODE, f"drivers/{experiment.driver}.py"]),
+            "code": codes.of([*MEASURING_CODE, *driver_code(experiment.driver)]),
             "machine": request.machine.digest,
             "take": request.take,
             "prerequisites": standing.remembered(required(request), state / "prerequisites.json"),
             **({"missing": missed} if (missed := sorted(_executed(request) & request.missing.keys())) else {}),
         },
     )
+
+
+def driver_code(driver: str) -> list[str]:
+    """Return the modules of a driver: its own, and those of other drivers' that it imports, however indirectly."""
+    found: list[str] = []
+    wanted = [driver]
+    while wanted:
+        name = wanted.pop()
+        place = f"drivers/{name}.py"
+        if place not in found:
+            found.append(place)
+            wanted += re.findall(r"^from bpfbench\.drivers\.(\w+) import", (PACKAGE / place).read_text("utf-8"), re.MULTILINE)
+    return sorted(found)
 
 
 def required(request: Request) -> list[str]:

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from bpfbench.drivers import probe_pair
+from bpfbench.drivers import pair, probe_pair
 from bpfbench.model.types import Arm, Case, Experiment, Group, Location, Metric, Profile, Runtime
 from bpfbench.process.reaper import Reaper
 from bpfbench.sampling import Bench, Cell
@@ -95,8 +95,8 @@ VICTIM = COMMON + textwrap.dedent("""
 @pytest.fixture
 def measure(tmp_path, monkeypatch):
     """Return a function that takes one sample of a cell, with faults of loader and victim."""
-    monkeypatch.setattr(probe_pair, "START_DEADLINE", 1.5)
-    monkeypatch.setattr(probe_pair, "STALL", 1.5)
+    monkeypatch.setattr(pair, "START_DEADLINE", 1.5)
+    monkeypatch.setattr(pair, "STALL", 1.5)
     package = tmp_path / "package"
     package.mkdir()
     for name, text in (("loader", LOADER), ("victim", VICTIM)):
@@ -134,7 +134,7 @@ def test_a_good_pair_is_proved_and_its_times_are_per_call(measure):
     assert sample.metrics["time"] == pytest.approx(100_000)
     assert sample.metrics["time_mean"] == pytest.approx(100_000)
     assert sample.proof.holds
-    assert sample.proof.expected == plan["calls"] * probe_pair.ROUNDS
+    assert sample.proof.expected == plan["calls"] * pair.ROUNDS
     assert (sample.engine, sample.backend) == ("kernel-jit", "kernel-uprobe")
     assert sample.evidence["first_instruction"] == "push"
     assert sample.cpu > 0
@@ -143,15 +143,15 @@ def test_a_good_pair_is_proved_and_its_times_are_per_call(measure):
 def test_rounds_beside_a_busy_neighbour_are_counted_but_not_timed(measure):
     sample, plan = measure(victim="neighbour 60")
     assert sample.status == "ok"
-    assert sample.proof.expected == plan["calls"] * probe_pair.MOST_ROUNDS, "hits of disturbed rounds are hits"
-    assert (sample.evidence["rounds"], sample.evidence["calm_rounds"]) == (probe_pair.MOST_ROUNDS, 60)
-    assert sample.calm == 60 / probe_pair.MOST_ROUNDS
+    assert sample.proof.expected == plan["calls"] * pair.MOST_ROUNDS, "hits of disturbed rounds are hits"
+    assert (sample.evidence["rounds"], sample.evidence["calm_rounds"]) == (pair.MOST_ROUNDS, 60)
+    assert sample.calm == 60 / pair.MOST_ROUNDS
     assert sample.metrics["time"] == sample.metrics["time_mean"] == pytest.approx(100_000)
 
 
 def test_too_few_calm_rounds_and_all_of_them_are_used(measure):
-    sample, _ = measure(victim=f"neighbour {probe_pair.LEAST_CALM - 1}")
-    assert sample.evidence["calm_rounds"] == probe_pair.LEAST_CALM - 1
+    sample, _ = measure(victim=f"neighbour {pair.LEAST_CALM - 1}")
+    assert sample.evidence["calm_rounds"] == pair.LEAST_CALM - 1
     assert sample.metrics["time"] == pytest.approx(100_000)
     assert sample.metrics["time_median"] == pytest.approx(200_000)
 
@@ -220,7 +220,7 @@ def test_operations_inside_a_hit_are_counted_too(measure):
     sample, plan = measure(more={"INNER": "999"})
     assert sample.status == "failed"
     assert "operations of count" in sample.reason
-    assert str(plan["calls"] * probe_pair.ROUNDS * 1000) in sample.reason
+    assert str(plan["calls"] * pair.ROUNDS * 1000) in sample.reason
     assert measure(more={"INNER": "0"}, divisor=1)[0].status == "ok", "one operation is the hit itself"
 
 

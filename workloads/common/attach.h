@@ -1,17 +1,17 @@
-/* Attaches programs to functions of a file, in every process that maps it. */
+/* Attaches programs to functions of a file, in every process that maps it, and to tracepoints. */
 #pragma once
 
 #include "object.h"
 
 struct attachment {
-	const char *kind;     /* "uprobe" or "uretprobe" */
-	const char *program;  /* name in the object */
-	const char *function; /* symbol in the target */
+	const char *kind;    /* "uprobe", "uretprobe" or "tracepoint" */
+	const char *program; /* name in the object */
+	const char *place;   /* symbol in the target; CATEGORY/NAME of a tracepoint */
 	struct bpf_program *loaded;
 	uint64_t attach_ns;
 };
 
-/* Splits KIND:PROGRAM:FUNCTION (the text is kept and changed), or fails as a wrong option. */
+/* Splits KIND:PROGRAM:PLACE (the text is kept and changed), or fails as a wrong option. */
 struct attachment attachment_parse(char *text);
 /* Attaches; the link lives as long as this process. Fails in stage "attach". */
 void attachment_make(struct attachment *attachment, const char *target);

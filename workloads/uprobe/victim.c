@@ -3,18 +3,14 @@
  * probes. Two options make it misbehave, for the tests of those who must notice.
  */
 #include "buffer.h"
-#include "gauge.h"
 #include "own_text.h"
 #include "protocol.h"
+#include "rounds.h"
 
 #include <getopt.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-#define MOST_ROUNDS 10000
 
 typedef unsigned long function(const char *a, int b, unsigned long c);
 
@@ -37,9 +33,10 @@ struct victim {
 	const struct entry *function, *before;
 	uint64_t crash_after; /* 0: never */
 	int hang, realtime;
-	struct gauge core;
 	uint64_t calls, before_calls; /* made so far */
 };
+
+static struct rounds rounds;
 
 static const struct entry *find(const char *option, const char *name)
 {
@@ -49,28 +46,20 @@ static const struct entry *find(const char *option, const char *name)
 	fail_options("%s %s: no such function", option, name);
 }
 
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC_RAW, &time);
-	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
 /*
  * The timed loop. The barriers keep every call where it is, whatever the compiler thinks it knows about the function.
  */
 static uint64_t call_many(function *code, uint64_t calls)
 {
 	unsigned long sum = 0;
-	uint64_t start = now();
+	uint64_t start = clock_ns();
 
 	for (uint64_t i = 0; i < calls; i++) {
 		__asm__ volatile("" : "+r"(code) : : "memory");
 		sum += code(buffer, i & 3, i);
 	}
 	__asm__ volatile("" : : "r"(sum) : "memory");
-	return now() - start;
+	return clock_ns() - start;
 }
 
 /* The same with a call of another function before each, which is not timed: the clock is read twice a call. */
@@ -85,8 +74,9 @@ static uint64_t call_many_after(function *before, function *code, uint64_t calls
 	return spent;
 }
 
-static uint64_t make_calls(struct victim *victim, uint64_t calls)
+static uint64_t make_calls(void *own, uint64_t calls)
 {
+	struct victim *victim = own;
 	int crash = victim->crash_after && victim->calls + calls >= victim->crash_after;
 	uint64_t spent;
 
@@ -147,67 +137,20 @@ static void warm(struct victim *victim, uint64_t calls)
 	reply_end(&reply);
 }
 
-/* Returns the policy that is in force then: real time is not for everybody. */
-static const char *schedule(int policy)
-{
-	const struct sched_param priority = { .sched_priority = policy == SCHED_FIFO ? 1 : 0 };
-
-	sched_setscheduler(0, policy, &priority);
-	return sched_getscheduler(0) == SCHED_FIFO ? "fifo" : "other";
-}
-
-struct rounds {
-	uint64_t made, calm; /* how many, and how many of them had the core to themselves */
-	uint64_t spent[MOST_ROUNDS];
-	unsigned char was_calm[MOST_ROUNDS];
-};
-
-/* Until `wanted` rounds were calm, before and after, or `most` are made. */
-static void make_rounds(struct victim *victim, struct rounds *rounds, uint64_t calls, uint64_t wanted, uint64_t most)
-{
-	int before = gauge_calm(&victim->core);
-
-	rounds->made = rounds->calm = 0;
-	while (rounds->made < most && rounds->calm < wanted) {
-		uint64_t spent = make_calls(victim, calls);
-		int after = gauge_calm(&victim->core), calm = before && after;
-
-		rounds->spent[rounds->made] = spent;
-		rounds->was_calm[rounds->made++] = (unsigned char)calm;
-		rounds->calm += (uint64_t)calm;
-		before = after;
-	}
-}
-
-static void report_rounds(struct json *reply, const struct victim *victim, const struct rounds *rounds)
-{
-	json_number(reply, "core", gauge_ratio(&victim->core));
-	json_open(reply, "rounds", '[');
-	for (uint64_t i = 0; i < rounds->made; i++)
-		json_number(reply, NULL, rounds->spent[i]);
-	json_close(reply, ']');
-	json_open(reply, "calm", '[');
-	for (uint64_t i = 0; i < rounds->made; i++)
-		json_number(reply, NULL, rounds->was_calm[i]);
-	json_close(reply, ']');
-}
-
 static void run(struct victim *victim, uint64_t calls, uint64_t wanted, uint64_t most)
 {
-	static struct rounds rounds;
 	const char *scheduling;
 	struct json reply;
 
 	while (victim->hang)
 		pause();
-	scheduling = schedule(victim->realtime ? SCHED_FIFO : SCHED_OTHER);
-	make_rounds(victim, &rounds, calls, wanted, most);
-	schedule(SCHED_OTHER);
+	scheduling = rounds_schedule(victim->realtime);
+	rounds_make(&rounds, make_calls, victim, calls, wanted, most);
+	rounds_schedule(0);
 	reply = reply_begin("DONE");
 	report_state(&reply, victim, calls * rounds.made);
-	json_string(&reply, "clock", "CLOCK_MONOTONIC_RAW");
 	json_string(&reply, "scheduling", scheduling);
-	report_rounds(&reply, victim, &rounds);
+	rounds_report(&reply, &rounds);
 	reply_end(&reply);
 }
 
@@ -220,7 +163,7 @@ static void take_option(struct victim *victim, int option)
 	else if (option == 'c')
 		victim->crash_after = number_option("--crash-after", optarg);
 	else if (option == 'k')
-		victim->core.limit = number_option("--calm", optarg);
+		rounds.core.limit = number_option("--calm", optarg);
 	else if (option == 'h')
 		victim->hang = 1;
 	else if (option == 'r')
@@ -258,7 +201,7 @@ int main(int argc, char **argv)
 
 	protocol_start();
 	victim = parse_options(argc, argv);
-	gauge_start(&victim.core, victim.core.limit);
+	gauge_start(&rounds.core, rounds.core.limit);
 	report_ready(&victim);
 	while ((line = next_command()) && !command_is(line, "quit", 0, NULL)) {
 		if (command_is(line, "warm", 1, numbers))

@@ -6,7 +6,9 @@
 #include "counters.h"
 #include "maps.h"
 #include "object.h"
+#include "only.h"
 #include "protocol.h"
+#include "tracefs.h"
 
 #include <getopt.h>
 #include <string.h>
@@ -23,6 +25,7 @@ struct plan {
 	struct attachment attachments[MOST];
 	struct fill fills[MOST];
 	unsigned n_attachments, n_fills;
+	int mount;
 };
 
 static struct fill parse_fill(char *text)
@@ -45,8 +48,11 @@ static void take_option(struct plan *plan, int option)
 		plan->attachments[plan->n_attachments++] = attachment_parse(optarg);
 	else if (option == 'f' && plan->n_fills < MOST)
 		plan->fills[plan->n_fills++] = parse_fill(optarg);
+	else if (option == 'm')
+		plan->mount = 1;
 	else
-		fail_options("usage: loader --object FILE --target FILE --attach KIND:PROGRAM:FUNCTION… [--fill MAP:ENTRIES…]");
+		fail_options("usage: loader --object FILE --target FILE --attach KIND:PROGRAM:PLACE… [--fill MAP:ENTRIES…] "
+			     "[--mount-tracefs]");
 }
 
 static struct plan parse_options(int argc, char **argv)
@@ -56,6 +62,7 @@ static struct plan parse_options(int argc, char **argv)
 		{ "target", required_argument, NULL, 't' },
 		{ "attach", required_argument, NULL, 'a' },
 		{ "fill", required_argument, NULL, 'f' },
+		{ "mount-tracefs", no_argument, NULL, 'm' },
 		{},
 	};
 	struct plan plan = {};
@@ -90,6 +97,7 @@ static void report_ready(const struct plan *plan, const struct object *object, u
 static void answer_commands(struct object *object)
 {
 	const char *line;
+	uint64_t pid;
 
 	while ((line = next_command()) && !command_is(line, "quit", 0, NULL)) {
 		if (command_is(line, "reset", 0, NULL)) {
@@ -97,6 +105,9 @@ static void answer_commands(struct object *object)
 			reply_text("OK reset");
 		} else if (command_is(line, "read", 0, NULL)) {
 			counters_report(object);
+		} else if (command_is(line, "only", 1, &pid)) {
+			only_watch(object, (uint32_t)pid);
+			reply_text("OK only");
 		} else {
 			fail_command(line);
 		}
@@ -111,6 +122,8 @@ int main(int argc, char **argv)
 
 	protocol_start();
 	plan = parse_options(argc, argv);
+	if (plan.mount)
+		tracefs_mount();
 	object = object_open(plan.object);
 	for (unsigned i = 0; i < plan.n_attachments; i++)
 		plan.attachments[i].loaded = object_choose(&object, plan.attachments[i].program);
