@@ -84,8 +84,48 @@ static long bind(const union bpf_attr *attr)
 	return 0; /* maps live as long as their loader */
 }
 
+static long by_id_of(int command, const union bpf_attr *attr)
+{
+	return command == BPF_PROG_GET_FD_BY_ID	 ? by_id(attr->prog_id, EB_PROGRAM)
+	       : command == BPF_MAP_GET_FD_BY_ID ? by_id(attr->map_id, EB_MAP)
+						 : by_id(attr->link_id, EB_LINK);
+}
+
+static long on_objects(int command, union bpf_attr *attr, size_t size)
+{
+	switch (command) {
+	case BPF_OBJ_GET_INFO_BY_FD:
+		return shim_information(attr);
+	case BPF_PROG_GET_NEXT_ID:
+		return next_id(attr, EB_PROGRAM);
+	case BPF_MAP_GET_NEXT_ID:
+		return next_id(attr, EB_MAP);
+	case BPF_LINK_GET_NEXT_ID:
+		return next_id(attr, EB_LINK);
+	case BPF_PROG_GET_FD_BY_ID:
+	case BPF_MAP_GET_FD_BY_ID:
+	case BPF_LINK_GET_FD_BY_ID:
+		return by_id_of(command, attr);
+	case BPF_BTF_LOAD:
+		return btf_load(attr, size);
+	case BPF_BTF_GET_NEXT_ID:
+	case BPF_BTF_GET_FD_BY_ID:
+		return shim_kernel_bpf(command, attr, size);
+	default: /* pinning, cgroups, iterators, statistics: there is nothing like them here */
+		return command <= BPF_PROG_BIND_MAP ? -EOPNOTSUPP : -EINVAL;
+	}
+}
+
+static int is_of_maps(int command)
+{
+	return command <= BPF_MAP_GET_NEXT_KEY || command == BPF_MAP_LOOKUP_AND_DELETE_ELEM || command == BPF_MAP_FREEZE ||
+	       (command >= BPF_MAP_LOOKUP_BATCH && command <= BPF_MAP_DELETE_BATCH);
+}
+
 static long dispatch(int command, union bpf_attr *attr, size_t size)
 {
+	if (is_of_maps(command))
+		return shim_map_command(command, attr);
 	switch (command) {
 	case BPF_PROG_LOAD:
 		return shim_program_load(attr, size);
@@ -95,43 +135,10 @@ static long dispatch(int command, union bpf_attr *attr, size_t size)
 		return shim_link_create(attr);
 	case BPF_RAW_TRACEPOINT_OPEN:
 		return shim_raw_tracepoint(attr);
-	case BPF_OBJ_GET_INFO_BY_FD:
-		return shim_information(attr);
-	case BPF_BTF_LOAD:
-		return btf_load(attr, size);
 	case BPF_PROG_BIND_MAP:
 		return bind(attr);
-	case BPF_PROG_GET_NEXT_ID:
-		return next_id(attr, EB_PROGRAM);
-	case BPF_MAP_GET_NEXT_ID:
-		return next_id(attr, EB_MAP);
-	case BPF_LINK_GET_NEXT_ID:
-		return next_id(attr, EB_LINK);
-	case BPF_PROG_GET_FD_BY_ID:
-		return by_id(attr->prog_id, EB_PROGRAM);
-	case BPF_MAP_GET_FD_BY_ID:
-		return by_id(attr->map_id, EB_MAP);
-	case BPF_LINK_GET_FD_BY_ID:
-		return by_id(attr->link_id, EB_LINK);
-	case BPF_BTF_GET_NEXT_ID:
-	case BPF_BTF_GET_FD_BY_ID:
-		return shim_kernel_bpf(command, attr, size);
-	case BPF_OBJ_PIN:
-	case BPF_OBJ_GET:
-	case BPF_PROG_ATTACH:
-	case BPF_PROG_DETACH:
-	case BPF_PROG_QUERY:
-	case BPF_TASK_FD_QUERY:
-	case BPF_ENABLE_STATS:
-	case BPF_ITER_CREATE:
-	case BPF_LINK_UPDATE:
-	case BPF_LINK_DETACH:
-		return -EOPNOTSUPP;
 	default:
-		return command <= BPF_MAP_GET_NEXT_KEY || (command >= BPF_MAP_LOOKUP_AND_DELETE_ELEM && command <= BPF_MAP_FREEZE) ||
-				       (command >= BPF_MAP_LOOKUP_BATCH && command <= BPF_MAP_DELETE_BATCH)
-			       ? shim_map_command(command, attr)
-			       : -EINVAL;
+		return on_objects(command, attr, size);
 	}
 }
 

@@ -6,6 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+static struct eb_object *make(const union bpf_attr *attr, const struct eb_map_shape *shape, int *error)
+{
+	uint64_t size = eb_map_kind(shape->type)->size(shape, eb_view.segment->cpus);
+	struct eb_object *object;
+
+	eb_segment_lock();
+	object = eb_object_make(attr->map_name, size, error);
+	if (object) {
+		object->map = *shape;
+		*error = eb_map_prepare(object);
+		if (!*error)
+			eb_object_publish(object, EB_MAP);
+	}
+	eb_segment_unlock();
+	return *error ? NULL : object;
+}
+
 static long create(const union bpf_attr *attr)
 {
 	struct eb_map_shape shape = {
@@ -24,20 +41,15 @@ static long create(const union bpf_attr *attr)
 		eb_log_info("map %s of type %u refused: %s", attr->map_name, shape.type, strerror(-error));
 		return error;
 	}
-	eb_segment_lock();
-	object = eb_object_make(attr->map_name, eb_map_kind(shape.type)->size(&shape, eb_view.segment->cpus), &error);
-	if (object) {
-		object->map = shape;
-		error = eb_map_prepare(object);
-		if (!error)
-			eb_object_publish(object, EB_MAP);
-	}
-	eb_segment_unlock();
-	if (error)
+	object = make(attr, &shape, &error);
+	if (!object)
 		return error;
 	descriptor = shim_descriptor(object);
-	if (descriptor < 0)
+	if (descriptor < 0) {
+		eb_segment_lock();
 		eb_object_drop(object, 1, 0);
+		eb_segment_unlock();
+	}
 	return descriptor;
 }
 

@@ -225,9 +225,19 @@ static int kernel_has_some(int epoll)
 	return strstr(text, "tfd:") != NULL;
 }
 
+/* Sleeps until a writer, a signal, or `until` if that is not 0. */
+static long sleep_until(uint32_t word, uint64_t until, int longest)
+{
+	uint64_t now = eb_milliseconds();
+
+	if (until && until < now + (uint64_t)longest)
+		longest = until > now ? (int)(until - now) : 0;
+	return eb_output_sleep(word, longest);
+}
+
 int shim_epoll_wait(int epoll, struct epoll_event *events, int most, int milliseconds, long *result)
 {
-	uint64_t until = eb_milliseconds() + (uint64_t)(milliseconds < 0 ? 0 : milliseconds);
+	uint64_t until = milliseconds < 0 ? 0 : eb_milliseconds() + (uint64_t)milliseconds;
 	int mixed = -1;
 	unsigned ours;
 
@@ -236,9 +246,7 @@ int shim_epoll_wait(int epoll, struct epoll_event *events, int most, int millise
 	for (;;) {
 		uint32_t word = eb_output_announce();
 		int n = collect(epoll, events, most, &ours);
-		long theirs, slept;
-		uint64_t now;
-		int left;
+		long theirs;
 
 		if (!ours)
 			return 0;
@@ -246,14 +254,9 @@ int shim_epoll_wait(int epoll, struct epoll_event *events, int most, int millise
 			mixed = kernel_has_some(epoll);
 		theirs = mixed > 0 ? poll_kernel(epoll, events + n, most - n) : 0;
 		*result = theirs < 0 && !n ? theirs : n + (theirs > 0 ? theirs : 0);
-		now = eb_milliseconds();
-		if (*result || (milliseconds >= 0 && now >= until))
+		if (*result || (until && eb_milliseconds() >= until))
 			return 1;
-		left = mixed > 0 ? SLEEP_MIXED : SLEEP;
-		if (milliseconds >= 0 && until - now < (uint64_t)left)
-			left = (int)(until - now);
-		slept = eb_output_sleep(word, left);
-		if (slept == -EINTR) {
+		if (sleep_until(word, until, mixed > 0 ? SLEEP_MIXED : SLEEP) == -EINTR) {
 			*result = -EINTR;
 			return 1;
 		}
