@@ -101,3 +101,36 @@ int t_getpriority(struct enter *ctx)
 	}
 	return 0;
 }
+
+/* --- for the tests of well-known programs --- */
+
+struct leave {
+	__u64 common;
+	__s64 nr, result;
+};
+
+SEC("tracepoint/syscalls/sys_exit_accept4")
+int t_accepted(struct leave *ctx)
+{
+	if (ctx->result >= 0)
+		count(19);
+	return 0;
+}
+
+SEC("tracepoint/syscalls/sys_exit_accept")
+int t_accepted_so(struct leave *ctx)
+{
+	if (ctx->result >= 0)
+		count(19);
+	return 0;
+}
+
+SEC("tracepoint/syscalls/sys_enter_mkdir")
+int t_mkdir(struct enter *ctx)
+{
+	count(20);
+	return 0;
+}
+
+ENTRY(hot, 21)
+RETURN(hot, 22)

@@ -107,6 +107,13 @@ NOINLINE long plain(long n)
 	return n * 2;
 }
 
+/* Never called: its programs are for other files. */
+NOINLINE long hot(long n)
+{
+	__asm__ volatile("" : "+r"(n));
+	return n;
+}
+
 NOINLINE long answers(long n)
 {
 	__asm__ volatile("" : "+r"(n));

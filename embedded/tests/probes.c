@@ -2,7 +2,8 @@
  * probes OBJECT TARGET PID [LETTERS [later]]: attaches (not at once, when "later" is said) with stock libbpf all programs of an object whose names begin with one of
  * the letters (e_F: entry of TARGET's function F, r_F: its return, t_…: where its section says). Says READY. Then lines:
  * `read` is answered with all maps that count, added up by program; `cycle N F` attaches e_plain and r_plain to the function F
- * and detaches them, N times, and says how often that worked; `quit` or the end detaches everything.
+ * and detaches them, N times, and says how often that worked;
+ * `attach P [FILE F]` attaches the program P, to FILE's function F. `quit` or the end detaches everything.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -27,13 +28,14 @@ static struct bpf_link *attach(struct bpf_program *program, const char *function
 	return *name == 't' ? bpf_program__attach(program) : bpf_program__attach_uprobe_opts(program, pid, target, 0, &options);
 }
 
+static int n_links;
+
 static int attach_all(void)
 {
 	struct bpf_program *program;
-	int n = 0;
 
 	bpf_object__for_each_program(program, object)
-		if (bpf_program__autoload(program) && !(links[n++] = attach(program, bpf_program__name(program) + 2))) {
+		if (bpf_program__autoload(program) && !(links[n_links++] = attach(program, bpf_program__name(program) + 2))) {
 			fprintf(stderr, "%s: %s\n", bpf_program__name(program), strerror(errno));
 			return -1;
 		}
@@ -90,10 +92,24 @@ static int one_cycle(const char *function)
 	return worked;
 }
 
+static void attach_one(const char *name, const char *file, const char *function)
+{
+	struct bpf_program *program = bpf_object__find_program_by_name(object, name);
+
+	target = file;
+	errno = ENOENT;
+	if (program && n_links < MOST && (links[n_links] = attach(program, function))) {
+		n_links++;
+		printf("ATTACHED\n");
+	} else {
+		printf("ERROR %s\n", strerror(errno));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct bpf_program *program;
-	char line[256], function[64];
+	char line[4096], function[64], name[64], file[4000];
 	int cycles, done = 0;
 
 	if (argc < 4)
@@ -114,6 +130,8 @@ int main(int argc, char **argv)
 			break;
 		if (!strcmp(line, "read\n"))
 			answer();
+		if (sscanf(line, "attach %63s %3999s %63s", name, file, function) >= 1)
+			attach_one(name, file, function);
 		if (sscanf(line, "cycle %d %63s", &cycles, function) == 2) {
 			for (done = 0; cycles > 0; cycles--)
 				done += one_cycle(function);
