@@ -7,13 +7,12 @@
  * right to trace the process.
  */
 #include "hook/inject_target.h"
+#include "hook/inject_threads.h"
 
-#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,10 +23,8 @@
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 5000
 #define LOAD_MS 20000
 #define AREA_SIZE 16384ul /* stays: the agent's settings are there, and the page it was called from */
 #define CODE_SIZE 16
@@ -35,144 +32,11 @@
 
 extern char **environ;
 
-static long now_ms(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1000 + time.tv_nsec / 1000000;
-}
-
-/* --- stopping a thread --- */
-
 struct stopped {
 	struct user_regs_struct regs;
 	struct iovec vectors;
 	uint64_t mask;
 };
-
-/* Waits for a stop of the thread: its status, 0 when there was none by then, -1: it has ended. */
-static int wait_stop(pid_t tid, long until)
-{
-	int status;
-
-	for (;;) {
-		pid_t got = waitpid(tid, &status, __WALL | WNOHANG);
-
-		if (got == tid)
-			return WIFSTOPPED(status) ? status : -1;
-		if (got < 0)
-			return -1;
-		if (now_ms() > until)
-			return 0;
-		usleep(200);
-	}
-}
-
-static void registers(pid_t tid, int request, struct user_regs_struct *regs)
-{
-	struct iovec area = { regs, sizeof(*regs) };
-
-	if (ptrace(request, tid, (void *)NT_PRSTATUS, &area))
-		fail("the registers of thread %d are out of reach: %s", tid, strerror(errno));
-}
-
-/* Calls during which a thread may wait, but holds nothing that dlopen needs. */
-static int is_harmless(const struct user_regs_struct *regs)
-{
-	static const unsigned long harmless[] = {
-		SYS_read,     SYS_write,	   SYS_poll,	  SYS_select,	 SYS_pselect6, SYS_ppoll,
-		SYS_nanosleep, SYS_clock_nanosleep, SYS_pause,	  SYS_epoll_wait, SYS_epoll_pwait, SYS_accept,
-		SYS_accept4,  SYS_recvfrom,	   SYS_sendto,	  SYS_recvmsg,	 SYS_sendmsg,	SYS_wait4,
-		SYS_waitid,   SYS_readv,	   SYS_writev,	  SYS_rt_sigsuspend, SYS_rt_sigtimedwait, SYS_getppid,
-		SYS_restart_syscall, SYS_sched_yield, SYS_fsync,	   SYS_fdatasync, SYS_pread64,	 SYS_pwrite64,	SYS_connect,
-	};
-
-	for (size_t i = 0; i < sizeof(harmless) / sizeof(*harmless); i++)
-		if (regs->orig_rax == harmless[i])
-			return 1;
-	/* conditions, joins and semaphores, but not mutexes: the allocator's locks are such */
-	return regs->orig_rax == SYS_futex && (regs->rsi & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET;
-}
-
-static int is_safe(const struct target *target, const struct user_regs_struct *regs)
-{
-	/* not at the entry of a call: rax would be -ENOSYS */
-	return (long)regs->orig_rax >= 0 && (long)regs->rax != -ENOSYS && is_harmless(regs) &&
-	       (regs->rip < target->linker_start || regs->rip >= target->linker_end);
-}
-
-/* A signal that arrives meanwhile is the target's business. */
-static long signal_of(int status)
-{
-	int signal = WSTOPSIG(status);
-
-	return status >> 16 || signal == (SIGTRAP | 0x80) || signal == SIGTRAP ? 0 : signal;
-}
-
-/* 1: the thread is stopped where it can do it. 0: it goes on as before. */
-static int stop_thread(const struct target *target, pid_t tid, struct user_regs_struct *regs, long ms)
-{
-	long until = now_ms() + ms;
-	int status, asked = 0;
-
-	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD)) {
-		if (errno == ESRCH)
-			return 0;
-		fail("process %d must not be traced: %s", target->pid, why_untraceable(target->pid, errno));
-	}
-	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL))
-		return 0;
-	status = wait_stop(tid, now_ms() + PATIENCE_MS);
-	while (status > 0) {
-		registers(tid, PTRACE_GETREGSET, regs);
-		if (is_safe(target, regs))
-			return 1;
-		if (asked) {
-			ptrace(PTRACE_DETACH, tid, NULL, (void *)signal_of(status));
-			return 0;
-		}
-		if (ptrace(PTRACE_SYSCALL, tid, NULL, (void *)signal_of(status)))
-			return 0;
-		status = wait_stop(tid, until);
-		if (!status) {
-			asked = 1;
-			ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
-			status = wait_stop(tid, now_ms() + PATIENCE_MS);
-		}
-	}
-	if (!status)
-		fail("thread %d of process %d does not stop", tid, target->pid);
-	return 0;
-}
-
-/* Some thread of the target, stopped where it can do it. */
-static void stop_some_thread(struct target *target, struct user_regs_struct *regs)
-{
-	long until = now_ms() + PATIENCE_MS, ms = 2;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/task", target->pid);
-	do {
-		DIR *tasks = opendir(path);
-		struct dirent *entry;
-
-		if (!tasks)
-			fail("process %d has ended", target->pid);
-		while ((entry = readdir(tasks))) {
-			target->tid = atoi(entry->d_name);
-			if (target->tid && stop_thread(target, target->tid, regs, ms)) {
-				closedir(tasks);
-				return;
-			}
-		}
-		closedir(tasks);
-		ms *= 2;
-	} while (now_ms() < until);
-	fail("process %d made no system call in %d s during which it could load a library", target->pid, PATIENCE_MS / 1000);
-}
-
-/* --- having it do things --- */
 
 static void transfer(pid_t pid, int write, uint64_t at, void *bytes, size_t size)
 {
@@ -194,10 +58,14 @@ static void run(const struct target *target, int request, struct user_regs_struc
 
 	registers(target->tid, PTRACE_SETREGSET, regs);
 	for (;;) {
-		if (ptrace(request, target->tid, NULL, (void *)signal) || (status = wait_stop(target->tid, until)) < 0)
+		if (ptrace(request, target->tid, NULL, (void *)signal))
 			fail("process %d ended while it loaded the library", target->pid);
-		if (!status)
-			fail("loading takes more than %d s; process %d goes on with it", LOAD_MS / 1000, target->pid);
+		while (!(status = wait_stop(target->tid, until))) {
+			fprintf(stderr, "inject: process %d is still loading the library\n", target->pid);
+			until = now_ms() + LOAD_MS;
+		}
+		if (status < 0)
+			fail("process %d ended while it loaded the library", target->pid);
 		registers(target->tid, PTRACE_GETREGSET, regs);
 		signal = status >> 16 ? 0 : WSTOPSIG(status);
 		if (signal == SIGTRAP && (!breakpoint || regs->rip == breakpoint))
@@ -258,8 +126,7 @@ static void text_at(const struct target *target, uint64_t at, char *text, size_t
 static void save(const struct target *target, struct stopped *saved)
 {
 	/* its signals wait, but for those that cannot */
-	uint64_t all = ~(1ull << (SIGTRAP - 1) | 1ull << (SIGSEGV - 1) | 1ull << (SIGBUS - 1) | 1ull << (SIGILL - 1) |
-			 1ull << (SIGFPE - 1));
+	uint64_t all = ~(NEEDED | 1ull << (SIGILL - 1) | 1ull << (SIGFPE - 1));
 
 	saved->vectors = (struct iovec){ calloc(1, 16384), 16384 };
 	if (!saved->vectors.iov_base || ptrace(PTRACE_GETREGSET, target->tid, (void *)NT_X86_XSTATE, &saved->vectors))
@@ -269,22 +136,12 @@ static void save(const struct target *target, struct stopped *saved)
 		fail("the signal mask of thread %d is out of reach: %s", target->tid, strerror(errno));
 }
 
-/*
- * With orig_rax as it was, the kernel restarts a call that we interrupted. Some (epoll_wait is one) it does not, but has
- * them fail with EINTR, though no signal came: those we make it do once more.
- */
+/* With orig_rax as it was, the kernel restarts a call that we interrupted. */
 static void restore(const struct target *target, struct stopped *saved)
 {
-	struct user_regs_struct *regs = &saved->regs;
-	uint64_t pending = status_number(target->pid, target->tid, "SigPnd", 16) |
-			   status_number(target->pid, target->tid, "ShdPnd", 16);
-
-	if ((long)regs->rax == -EINTR && !(pending & ~saved->mask)) {
-		regs->rip -= 2;
-		regs->rax = regs->orig_rax;
-		regs->orig_rax = (unsigned long)-1;
-	}
-	registers(target->tid, PTRACE_SETREGSET, regs);
+	saved->mask &= ~NEEDED;
+	try_again(target, target->tid, &saved->regs, saved->mask);
+	registers(target->tid, PTRACE_SETREGSET, &saved->regs);
 	if (ptrace(PTRACE_SETREGSET, target->tid, (void *)NT_X86_XSTATE, &saved->vectors) ||
 	    ptrace(PTRACE_SETSIGMASK, target->tid, (void *)sizeof(saved->mask), &saved->mask))
 		fail("the state of thread %d cannot be restored: %s", target->tid, strerror(errno));
@@ -344,6 +201,7 @@ static void load(const struct target *target, const struct stopped *saved, const
 
 int main(int argc, char **argv)
 {
+	static const int impatience[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE };
 	struct target target = {};
 	struct stopped saved;
 	char path[PATH_MAX], why[512] = "", *end;
@@ -355,7 +213,11 @@ int main(int argc, char **argv)
 	find_target(&target);
 	check_sees(&target, path);
 	stop_some_thread(&target, &saved.regs);
+	/* no way back from here: without us, the thread would run into a breakpoint */
+	for (size_t i = 0; i < sizeof(impatience) / sizeof(*impatience); i++)
+		signal(impatience[i], SIG_IGN);
 	save(&target, &saved);
+	unblock_all(&target);
 	load(&target, &saved, path, why, sizeof(why));
 	restore(&target, &saved);
 	if (*why)

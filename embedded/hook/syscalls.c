@@ -3,6 +3,7 @@
 #include "hook/decode.h"
 #include "hook/lock.h"
 #include "hook/signals.h"
+#include "hook/tasks.h"
 #include "hook/thread.h"
 #include "common/common.h"
 
@@ -116,9 +117,12 @@ static int collect(struct dl_phdr_info *info, size_t size, void *data)
 void eb_sweep(void)
 {
 	struct work *work = calloc(1, sizeof(*work));
+	char error[128];
 
 	if (work && sweeping)
 		dl_iterate_phdr(collect, work);
+	if (work && work->count && !eb_tasks_alone() && eb_tasks_wait_trap(error, sizeof(error)))
+		work->count = 0; /* the next one looks again */
 	for (unsigned i = 0; work && i < work->count && object_count < MOST_OBJECTS; i++) {
 		struct object *object = &objects[object_count++];
 
@@ -166,7 +170,7 @@ int eb_hook_syscalls(eb_syscall_enter *enter, eb_syscall_exit *exit, void *user,
 	eb_lock();
 	eb_handlers_at((const void *)enter);
 	eb_handlers_at((const void *)exit);
-	if (eb_syscalls || eb_signals_prepare(error, size)) {
+	if (eb_syscalls || eb_signals_prepare(error, size) || (!eb_tasks_alone() && eb_tasks_wait_trap(error, size))) {
 		if (eb_syscalls)
 			eb_refuse(error, size, "system calls are hooked already");
 		eb_unlock();

@@ -195,6 +195,7 @@ static void start_thread(void)
 	pthread_t thread;
 
 	sigfillset(&all);
+	sigdelset(&all, SIGTRAP); /* or other threads could patch nothing */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);

@@ -1,7 +1,7 @@
 /*
  * libc's sigaction, signal, sigprocmask and pthread_sigmask as the application sees them in a target: SIGSEGV and SIGBUS are
  * shared with it, and never blocked (a fault while the signal is blocked kills the process, and a program may read a bad
- * address anywhere).
+ * address anywhere). Nor is SIGTRAP, which threads get that run into a patch which is being made.
  */
 #include "runtime/fault_signals.h"
 #include "common/common.h"
@@ -38,6 +38,7 @@ static void never_blocked(sigset_t *set)
 {
 	sigdelset(set, SIGSEGV);
 	sigdelset(set, SIGBUS);
+	sigdelset(set, SIGTRAP);
 }
 
 EB_EXPORT int sigaction(int signal, const struct sigaction *action, struct sigaction *old)

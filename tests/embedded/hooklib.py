@@ -109,6 +109,6 @@ def build_library(place: Path) -> Built:
         *COMMON, *HANDLERS, "-shared", TESTS / "preload.c", place / "counting.o", built.library,
         f"-Wl,-rpath,{place}", "-o", built.preload,
     )
-    gcc(*COMMON, "-std=gnu11", HOOK / "inject.c", HOOK / "inject_target.c", "-o", built.inject)
+    gcc(*COMMON, "-std=gnu11", *sorted(HOOK.glob("inject*.c")), "-o", built.inject)
     _BUILT.append(built)
     return built

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -292,13 +292,16 @@ def test_nginx(probes: Probes, tmp_path: Path) -> None:
     assert counts[ACCEPTED] == 121
 
 
-def ask_redis(place: Path, environment: dict[str, str]) -> list[bytes]:
-    """Run Redis; 203 commands, each on a connection of its own. Its answers."""
+def ask_redis(
+    place: Path, environment: dict[str, str], first: Callable[[int], None] = lambda pid: None
+) -> list[bytes]:
+    """Run Redis and do something to it; 203 commands, each on a connection of its own. Its answers."""
     place.mkdir()
     redis, port = find("redis-server"), free_port()
     argv = [redis, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(place), "--save", "", "--appendonly", "yes"]
     answers = []
-    with server(argv, environment, port):
+    with server(argv, environment, port) as process:
+        first(process.pid)
         for n in range(100):
             word = f"value {n}".encode()
             answers.append(ask(port, b"SET key%d \"%s\"\r\n" % (n, word), b"\r\n"))
@@ -317,6 +320,27 @@ def test_redis(probes: Probes, tmp_path: Path) -> None:
     assert bare[-1] == b":100\r\n"
     probes.on(exporter("processCommand", redis), "processCommand", *linked_with(redis, "libjemalloc"))
     assert ask_redis(tmp_path / "probed", probes.probed) == bare
+    counts = probes.counted()
+    assert counts[ENTRIES] == counts[RETURNS] == 203
+    assert counts[ACCEPTED] == 203
+
+
+def test_redis_that_runs_already(probes: Probes, tmp_path: Path) -> None:
+    """The agent is brought into it; its threads wait in epoll_wait and for conditions."""
+    redis = find("redis-server")
+    bare = ask_redis(tmp_path / "bare", probes.bare)
+    probes.on(exporter("processCommand", redis), "processCommand", *linked_with(redis, "libjemalloc"))
+    settings = {name: value for name, value in probes.probed.items() if name.startswith("EMBEDDED_")}
+
+    def inject(pid: int) -> None:
+        runtime = probes.segment.runtime
+        argv: list[str | Path] = [runtime / "inject", str(pid), runtime / "agent.so"]
+        done = subprocess.run(argv, env=settings, capture_output=True, text=True, timeout=60, check=False)
+        if "tracing is not allowed here" in done.stderr or "ptrace_scope" in done.stderr:
+            pytest.skip(f"other processes must not be traced here: {done.stderr}")
+        assert done.returncode == 0, done.stderr
+
+    assert ask_redis(tmp_path / "probed", probes.bare, inject) == bare
     counts = probes.counted()
     assert counts[ENTRIES] == counts[RETURNS] == 203
     assert counts[ACCEPTED] == 203
