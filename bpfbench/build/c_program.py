@@ -1,4 +1,6 @@
-"""Executables and shared libraries in C and assembly: gcc, one object a source, then one link."""
+"""Executables and shared libraries in C and assembly: gcc (clang where a library asks for it), one object a source, then one
+link.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,11 @@ default.
 """
 LINK = ("-Wl,--build-id=none",)
 
-_KINDS = {"executable": ("-fPIE", "-pie"), "shared-library": ("-fPIC", "-shared")}
-"""Kind → how it is compiled, how it is linked."""
+_KINDS = {
+    "executable": ("gcc", "-fPIE", "-pie"), "shared-library": ("gcc", "-fPIC", "-shared"),
+    "clang-library": ("clang", "-fPIC", "-shared"),
+}
+"""Kind → by what and how it is compiled, how it is linked."""
 
 
 def steps(artefact: Artefact, static: Collection[str] = ()) -> tuple[Step, ...]:
@@ -26,22 +31,22 @@ def steps(artefact: Artefact, static: Collection[str] = ()) -> tuple[Step, ...]:
 
     Libraries named in ``static`` are linked as archives.
     """
-    code, shape = _KINDS[artefact.kind]
+    tool, code, shape = _KINDS[artefact.kind]
     flags = (*COMPILE, code, *(f"-I{place}" for place in artefact.includes), *artefact.flags)
     objects = tuple(_object(artefact, source) for source in artefact.sources)
-    compiles = tuple(_compile(artefact, source, flags) for source in artefact.sources)
+    compiles = tuple(_compile(tool, artefact, source, flags) for source in artefact.sources)
     libraries = tuple(f"-l:lib{name}.a" if name in static else f"-l{name}" for name in artefact.libraries)
-    return (*compiles, _link(artefact, objects, shape, libraries))
+    return (*compiles, _link(tool, artefact, objects, shape, libraries))
 
 
-def _compile(artefact: Artefact, source: str, options: tuple[str, ...]) -> Step:
+def _compile(tool: str, artefact: Artefact, source: str, options: tuple[str, ...]) -> Step:
     output = _object(artefact, source)
     listing = f"{output}.d"
     argv = (*options, "-MD", "-MF", f"{{build}}/{listing}", "-c", source, "-o", f"{{build}}/{output}")
-    return Step("gcc", argv, "compile", (source,), f"{{build}}/{output}", listing, options)
+    return Step(tool, argv, "compile", (source,), f"{{build}}/{output}", listing, options)
 
 
-def _link(artefact: Artefact, objects: tuple[str, ...], shape: str, libraries: tuple[str, ...]) -> Step:
+def _link(tool: str, artefact: Artefact, objects: tuple[str, ...], shape: str, libraries: tuple[str, ...]) -> Step:
     listing = f"{_flat(artefact.output)}.link.d"
     output = f"{{tree}}/{artefact.output}"
     options = (shape, *LINK, *artefact.flags, *libraries)
@@ -50,7 +55,7 @@ def _link(artefact: Artefact, objects: tuple[str, ...], shape: str, libraries: t
     argv = (
         shape, *LINK, *artefact.flags, f"-Wl,--dependency-file={listing}", *objects, *libraries, "-o", output,
     )
-    return Step("gcc", argv, "link", objects, output, listing, options)
+    return Step(tool, argv, "link", objects, output, listing, options)
 
 
 def _object(artefact: Artefact, source: str) -> str:

@@ -87,7 +87,7 @@ class Artefact:
     """One file that a package's recipe makes, at ``output`` below the package's tree."""
 
     output: str
-    kind: Literal["bpf-object", "executable", "shared-library"]
+    kind: Literal["bpf-object", "executable", "shared-library", "clang-library"]
     sources: tuple[str, ...]
     """Repository-relative source files."""
     includes: tuple[str, ...] = ()
