@@ -73,12 +73,13 @@ class External:
         *,
         cache: Path,
         sources: Mapping[str, str],
+        depends: Mapping[str, Path] | None = None,
         requirements: Sequence[Requirement] = (),
     ) -> Mapping[str, Any]:
         """Return everything that can change the package's output, in JSON's types.
 
-        ``sources`` are tree hashes by name; nothing is fetched. ``requirements`` are those of the package.
-        Raises ``BenchError`` for a missing compiler or tool.
+        ``sources`` are tree hashes by name; nothing is fetched. Of ``depends`` the caller adds the
+        hashes. ``requirements`` are those of the package. Raises ``BenchError`` for a missing compiler or tool.
         """
         toolchain = Toolchain(cache)
         names = self._tools(package)

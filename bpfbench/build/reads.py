@@ -59,11 +59,17 @@ def _plain(word: str) -> str:
     return re.sub(r"\\(.)", r"\1", word.replace("$$", "$"))
 
 
-def sort_out(paths: Iterable[str], root: Path, cwd: Path) -> Reads:
-    """Tell the checkout's files from others. ``paths`` are relative to ``cwd`` or absolute."""
+def sort_out(paths: Iterable[str], root: Path, cwd: Path, trees: Iterable[Path] = ()) -> Reads:
+    """Tell the checkout's files from others. ``paths`` are relative to ``cwd`` or absolute.
+
+    What lies in one of ``trees`` is neither: a dependency's files count by its hash.
+    """
     local, external = set(), set()
+    inside = tuple(f"{tree}{os.sep}" for tree in trees)
     for path in paths:
         place = os.path.normpath(cwd / path)
+        if place.startswith(inside):
+            continue
         if place.startswith(f"{root}{os.sep}"):
             local.add(os.path.relpath(place, root))
         else:
@@ -71,11 +77,17 @@ def sort_out(paths: Iterable[str], root: Path, cwd: Path) -> Reads:
     return Reads(frozenset(local), frozenset(external))
 
 
-def find_reads(steps: Iterable[Step], root: Path, toolchain: Toolchain, inputs: Mapping[str, str]) -> Reads:
+def find_reads(
+    steps: Iterable[Step],
+    root: Path,
+    toolchain: Toolchain,
+    inputs: Mapping[str, str],
+    depends: Mapping[str, Path],
+) -> Reads:
     """Return what ``steps`` will read. ``inputs`` are the declared inputs with their digests.
 
-    Raises ``BenchError`` with the compiler's words when a source cannot be preprocessed or a library is not
-    there.
+    ``depends`` are the places of dependencies' outputs by placeholder; what is read there is left out. Raises
+    ``BenchError`` with the compiler's words when a source cannot be preprocessed or a library is not there.
     """
     together: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for step in steps:
@@ -84,7 +96,7 @@ def find_reads(steps: Iterable[Step], root: Path, toolchain: Toolchain, inputs: 
             sources += step.sources
     found = NOTHING
     for (name, kind, options), sources in together.items():
-        question = _Question(toolchain.tool(name), kind, options, tuple(sources))
+        question = _Question(toolchain.tool(name), kind, options, tuple(sources), depends)
         found |= _remembered(question, root, toolchain, inputs)
     return found
 
@@ -97,6 +109,7 @@ class _Question:
     kind: str
     options: tuple[str, ...]
     sources: tuple[str, ...]
+    depends: Mapping[str, Path]
 
     @property
     def name(self) -> str:
@@ -108,16 +121,13 @@ def _remembered(question: _Question, root: Path, toolchain: Toolchain, inputs: M
     state: list[Any] = [
         question.tool.identity(), _looks(question.tool.search), dict(inputs) if question.kind == "compile"
         else {}
-    ]
+    ] + ([{name: str(tree) for name, tree in question.depends.items()}] if question.depends else [])
     entry = toolchain.memory.get(question.name)
     if isinstance(entry, dict) and entry.get("state") == state:
         reads = Reads(frozenset(entry["local"]), frozenset(entry["external"]))
         if all(os.path.exists(path) for path in reads.external):  # noqa: PTH110 - a hundred files, every time
             return reads
-    if question.kind == "compile":
-        reads = _ask_compiler(question, root)
-    else:
-        reads = _ask_linker(question, toolchain.cache)
+    reads = _ask_compiler(question, root) if question.kind == "compile" else _ask_linker(question, toolchain.cache)
     toolchain.memory.put(
         question.name, {"state": state, "local": sorted(reads.local), "external": sorted(reads.external)}
     )
@@ -137,11 +147,11 @@ def _looks(directories: Iterable[str]) -> list[list[int]]:
 
 
 def _ask_compiler(question: _Question, root: Path) -> Reads:
-    command = [question.tool.path, *fill(question.options, {"root": root}), "-M", *question.sources]
+    command = [question.tool.path, *fill(question.options, {"root": root, **question.depends}), "-M", *question.sources]
     answer = invoke(command, root)
     if answer.code != 0:
         raise compiler_error(question.sources, answer.err, f"cd {root} && {' '.join(command)}")
-    return sort_out(parse_listing(answer.out), root, root)
+    return sort_out(parse_listing(answer.out), root, root, question.depends.values())
 
 
 def _ask_linker(question: _Question, cache: Path) -> Reads:
@@ -153,13 +163,14 @@ def _ask_linker(question: _Question, cache: Path) -> Reads:
         command = [question.tool.path, "-fPIC", "-c", "main.c", "-o", "main.o"]
         compiled = invoke(command, directory, env=environment)
         listing = "-Wl,--dependency-file=list"
-        command = [question.tool.path, listing, "main.o", *question.options, "-o", "main"]
+        options = fill(question.options, question.depends)
+        command = [question.tool.path, listing, "main.o", *options, "-o", "main"]
         answer = invoke(command, directory, env=environment) if compiled.code == 0 else compiled
         if answer.code != 0:
             raise compiler_error(("an empty program",), answer.err, " ".join(command))
         listed = parse_listing((directory / "list").read_text())
         real = directory.resolve()
-        return sort_out([path for path in listed if path != "main.o"], real, real)
+        return sort_out([path for path in listed if path != "main.o"], real, real, question.depends.values())
 
 
 def _scratch(cache: Path) -> TemporaryDirectory[str]:

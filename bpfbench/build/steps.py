@@ -17,9 +17,10 @@ Place = Literal["root", "build"]
 class Step:
     """One compiler call.
 
-    ``argv`` is without the program and may use ``{root}`` (the checkout), ``{build}`` (a scratch directory)
-    and ``{tree}`` (where the package's output goes). Paths are relative to the directory that the call is
-    made in wherever that is possible, so that the output cannot depend on where the checkout is.
+    ``argv`` is without the program and may use ``{root}`` (the checkout), ``{build}`` (a scratch directory),
+    ``{tree}`` (where the package's output goes) and ``{package:NAME}`` (a dependency's output). Paths
+    are relative to the directory that the call is made in wherever that is possible, so that the output cannot
+    depend on where the checkout is.
     """
 
     tool: str
@@ -56,7 +57,7 @@ class Step:
 
 
 def fill(words: tuple[str, ...], places: Mapping[str, Path]) -> list[str]:
-    """Replace ``{root}``, ``{build}`` and ``{tree}``; other braces are the compiler's own."""
+    """Replace the names of ``places`` in braces; other braces are the compiler's own."""
     filled = []
     for word in words:
         text = word

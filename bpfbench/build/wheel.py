@@ -28,6 +28,7 @@ def key_components(
     *,
     cache: Path,
     sources: Mapping[str, str],
+    depends: Mapping[str, Path] | None = None,
     requirements: Sequence[Requirement] = (),
 ) -> Mapping[str, Any]:
     """Return what can change the package's output: its sources. Raises ``BenchError`` for options."""

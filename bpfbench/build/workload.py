@@ -1,14 +1,18 @@
 """The recipe of our own workloads: BPF objects and C programs from sources in this checkout.
 
+Flags may name the output of a package that the workload ``depends`` on, as ``{package:NAME}``: its headers and
+libraries are found with ``-I{package:NAME}/include`` and ``-L{package:NAME}/lib``.
+
 The same inputs and the same compilers give the same bytes, wherever the checkout lies, whoever builds and
 whenever.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +40,7 @@ LEAST_ROOM = 1 << 20
 VERSION = 1
 """Raise it when outputs change in a way that neither commands nor inputs show."""
 
+_PACKAGE = re.compile(r"\{package:([^}]*)\}")
 _NONE: Mapping[str, str] = {}
 _NO_TREES: Mapping[str, Path] = {}
 
@@ -57,17 +62,19 @@ def key_components(
     *,
     cache: Path,
     sources: Mapping[str, str] = _NONE,
+    depends: Mapping[str, Path] = _NO_TREES,
     requirements: Sequence[Requirement] = (),
 ) -> Mapping[str, Any]:
     """Return everything that can change the package's output, in JSON's types and free of this checkout's
     path.
 
-    ``cache`` is a directory for what was learnt about compilers. Neither ``sources`` nor ``requirements``
-    matter here: files of the system count by content. Raises ``BenchError`` for a missing compiler, header,
+    ``cache`` is a directory for what was learnt about compilers. ``depends`` are trees to look into: their
+    hashes belong into the key too, and the caller adds them. Neither ``sources`` nor ``requirements`` matter
+    here: files of the system count by content. Raises ``BenchError`` for a missing compiler, header,
     library or input, and for a source that reads a file of the checkout that is no declared input.
     """
     toolchain = Toolchain(cache)
-    plan = plan_build(package, root, toolchain)
+    plan = plan_build(package, root, toolchain, depends)
     tools = {name: toolchain.tool(name).identity() for name in sorted({step.tool for step in plan.steps})}
     toolchain.save()
     return {
@@ -98,28 +105,32 @@ def make(
     worthless.
     """
     toolchain = Toolchain(cache)
-    plan = plan_build(package, root, toolchain)
+    plan = plan_build(package, root, toolchain, depends)
     toolchain.save()
     build = tree / ".build"
     build.mkdir(parents=True)
-    places = {"root": root, "build": build, "tree": tree}
+    trees = _placeholders(package, depends)
+    places = {"root": root, "build": build, "tree": tree, **trees}
     read = NOTHING
     for step in plan.steps:
         Path(step.output.format(build=build, tree=tree)).parent.mkdir(parents=True, exist_ok=True)
         _run_step(step, toolchain.tool(step.tool).path, places, run)
-        read |= _was_read(step, places)
+        read |= _was_read(step, places, trees.values())
     check_declared(read, plan.inputs, package.name)
     check_foreseen(read, plan.reads, package.name)
     shutil.rmtree(build)
     return {"tools": {step.tool: toolchain.tool(step.tool).version for step in plan.steps}}
 
 
-def plan_build(package: Package, root: Path, toolchain: Toolchain) -> Plan:
+def plan_build(
+    package: Package, root: Path, toolchain: Toolchain, depends: Mapping[str, Path] = _NO_TREES
+) -> Plan:
     """Return the package's build and digests of all that it will read. Raises as ``key_components`` does."""
     inputs = hash_inputs(root, package.inputs)
     static = _static(package)
-    steps = tuple(step for artefact in package.artefacts for step in _steps(artefact, static))
-    reads = find_reads(steps, root, toolchain, inputs)
+    artefacts = [_aware(artefact, package) for artefact in package.artefacts]
+    steps = tuple(step for artefact in artefacts for step in _steps(artefact, static))
+    reads = find_reads(steps, root, toolchain, inputs, _placeholders(package, depends))
     check_declared(reads, inputs, package.name)
     external = {path: toolchain.digests.of(path) for path in sorted(reads.external)}
     return Plan(steps, inputs, reads, external)
@@ -140,6 +151,21 @@ def _static(package: Package) -> tuple[str, ...]:
     return static
 
 
+def _placeholders(package: Package, depends: Mapping[str, Path]) -> dict[str, Path]:
+    return {f"package:{name}": depends[name] for name in package.depends if name in depends}
+
+
+def _aware(artefact: Artefact, package: Package) -> Artefact:
+    """Return the artefact with flags by which no output names the place of a dependency."""
+    for flag in artefact.flags:
+        for name in _PACKAGE.findall(flag):
+            if name not in package.depends:
+                named = f"{package.location}: {artefact.output}: {{package:{name}}} in {flag}"
+                raise BenchError(f"{named} is not among the packages that {package.name} depends on")
+    maps = (f"-ffile-prefix-map={{package:{name}}}={name}" for name in package.depends)
+    return replace(artefact, flags=(*maps, *artefact.flags))
+
+
 def _steps(artefact: Artefact, static: tuple[str, ...]) -> tuple[Step, ...]:
     if artefact.kind == "bpf-object":
         return bpf_object.steps(artefact)
@@ -154,11 +180,11 @@ def _run_step(step: Step, program: str, places: Mapping[str, Path], run: Run) ->
         raise compiler_error(step.sources, NO_ROOM if silent else outcome.err, step.repeat(program, places))
 
 
-def _was_read(step: Step, places: Mapping[str, Path]) -> Reads:
-    """Return what the compiler says it has read, without what this build itself made."""
+def _was_read(step: Step, places: Mapping[str, Path], trees: Collection[Path]) -> Reads:
+    """Return what the compiler says it has read, without what this build itself made and what is in ``trees``."""
     listed = parse_listing((places["build"] / step.listing).read_text())
     made = sort_out(step.sources, places["build"], places["build"]) if step.kind == "link" else NOTHING
     if step.kind == "link":
-        reads = sort_out(listed, places["build"], places["build"])
+        reads = sort_out(listed, places["build"], places["build"], trees)
         return Reads(reads.local - made.local, reads.external)
-    return sort_out(listed, places["root"], places["root"])
+    return sort_out(listed, places["root"], places["root"], trees)

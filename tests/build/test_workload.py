@@ -233,3 +233,55 @@ def test_the_build_runs_under_the_reaper(
             workload.make(package, checkout, tmp_path / "bad", cache=cache, run=run)
     assert nar_hash(tmp_path / "tree") == nar_hash(alone)
     assert len(list(logs.glob("*.err"))) == 3, "two compilations and a link"
+
+
+# made from another package
+
+ANSWER = "#include <word.h>\nint main(void)\n{\n\treturn WORD;\n}\n"
+FOUND_BY = ("-I{package:library}/include",)
+
+
+def with_library(checkout: Path, package: Package) -> Package:
+    (checkout / "src/main.c").write_text(ANSWER)
+    main, _ = package.artefacts
+    return replace(package, depends=("library",), artefacts=(replace(main, flags=FOUND_BY),))
+
+
+def library(place: Path, word: str = "42") -> Path:
+    (place / "include").mkdir(parents=True)
+    (place / "include/word.h").write_text(f"static inline int word(void)\n{{\n\treturn {word};\n}}\n#define WORD word()\n")
+    return place
+
+
+def test_headers_of_a_dependency_are_found_wherever_it_lies(
+    checkout: Path, package: Package, cache: Path, tmp_path: Path
+) -> None:
+    """Below the checkout, as in its own store, and elsewhere: the output names neither place."""
+    package = with_library(checkout, package)
+    trees, keys = [], []
+    for number, place in enumerate((checkout / "vendor/store/1-library/tree", tmp_path / "a store, ü/2-library/tree")):
+        depends = {"library": library(place)}
+        trees.append(tmp_path / f"tree{number}")
+        workload.make(package, checkout, trees[-1], cache=cache, depends=depends)
+        keys.append(workload.key_components(package, checkout, cache=cache, depends=depends))
+        assert subprocess.run([trees[-1] / "bin/main"], check=False).returncode == 42
+        assert os.fsencode(place) not in (trees[-1] / "bin/main").read_bytes()
+    assert nar_hash(trees[0]) == nar_hash(trees[1])
+    assert keys[0] == keys[1]
+    assert not any("word.h" in path for path in keys[0]["system"])
+
+
+def test_a_change_in_a_dependency_reaches_the_output(
+    checkout: Path, package: Package, cache: Path, tmp_path: Path
+) -> None:
+    package = with_library(checkout, package)
+    for word in ("41", "43"):
+        tree = tmp_path / word
+        workload.make(package, checkout, tree, cache=cache, depends={"library": library(tmp_path / f"library {word}", word)})
+        assert subprocess.run([tree / "bin/main"], check=False).returncode == int(word)
+
+
+def test_a_package_that_is_no_dependency_is_refused_with_its_place(checkout: Path, package: Package, cache: Path) -> None:
+    package = replace(with_library(checkout, package), depends=())
+    with pytest.raises(BenchError, match=r"thing\.yaml:1:1: bin/main: \{package:library\} in .* is not among the packages"):
+        workload.key_components(package, checkout, cache=cache)
