@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bpfbench.errors import BenchError
 from bpfbench.steps import Standing, Step
+from bpfbench.store import pointers
 from bpfbench.store.keys import Key, make_key
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class _Builder:
             return None
         components = self._recipe().key_components(
             self.package, self.context.layout.root, cache=self._cache, sources=sources,
+            depends={name: output.tree for name, output in depends.items() if output},
             requirements=self._requirements,
         )  # fmt: skip
         outputs = {name: output.hash for name, output in depends.items() if output}
@@ -156,6 +158,7 @@ class BuildStep(Step):
             tasks = " ".join(f"fetch_{name}" for name in self.builder.package.sources)
             hint = f"./bench {tasks} tries again" if tasks else None
             raise BenchError(f"{self.builder.package.name} cannot be built: {reason}", hint=hint)
+        pointers.write_absent(self.pointer, reason)
         return None
 
     def _missing(self) -> str | None:
@@ -163,7 +166,7 @@ class BuildStep(Step):
 
     @property
     def _named(self) -> bool:
-        return any(fnmatchcase(self.name, pattern) for pattern in self.builder.context.named)
+        return _is_named(self.builder.context, self.builder.package.name)
 
 
 def build_step(context: Context, package: Package) -> BuildStep:
@@ -191,6 +194,26 @@ def unavailable(context: Context, package: Package) -> str | None:
         if reason:
             return f"{name}, which it is made from, cannot be built: {reason}"
     return None
+
+
+def wanted_by_name(context: Context, source: str) -> bool:
+    """Whether the command line names a package that is not built yet and is made from a source.
+
+    Such a source is tried again, whatever is recorded.
+    """
+    named = (package for package in context.model.packages.values() if _is_named(context, package.name))
+    made_from_it = (package.name for package in named if source in _sources(context, package))
+    return any(output_of(context, name) is None for name in made_from_it)
+
+
+def _is_named(context: Context, package: str) -> bool:
+    return any(fnmatchcase(f"build_{package}", pattern) for pattern in context.named)
+
+
+def _sources(context: Context, package: Package) -> set[str]:
+    """Return the sources of a package and of all that it is made from."""
+    below = (_sources(context, context.model.packages[name]) for name in package.depends)
+    return set(package.sources).union(*below)
 
 
 def output_of(context: Context, name: str) -> Output | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bpfbench.errors import BenchError
 from bpfbench.steps import Standing, Step
-from bpfbench.store import availability
+from bpfbench.store import availability, pointers
 from bpfbench.store.keys import Key, make_key
 from bpfbench.store.locks import MachineLock
 from bpfbench.store.store import Item, Store, WrongHash
@@ -34,7 +34,7 @@ class FetchStep(Step):
     """Fetches one source from the first of its origins that has the right tree.
 
     When all of them are out of reach there is an availability record instead, and the step counts as done: what is made from it is
-    then *unsupported*. Naming the task on the command line tries again, whatever is recorded.
+    then *unsupported*. Naming the task on the command line, or that of a package made from it, tries again, whatever is recorded.
     """
 
     context: Context
@@ -43,8 +43,8 @@ class FetchStep(Step):
     def standing(self) -> Standing:
         """Say whether there is something to fetch, and why."""
         standing = Step.standing(self)
-        reason = None if standing.uptodate or self._named else unavailable(self.context, self.source.name)
-        return Standing(True, f"out of reach: {reason}") if reason else standing
+        reason = None if standing.uptodate else unavailable(self.context, self.source.name)
+        return Standing(True, f"out of reach: {reason}") if reason and not self._named else standing
 
     def run(self, progress: Progress) -> Item | None:  # type: ignore[override] # None: recorded as out of reach
         """Realise the tree, and point to it."""
@@ -58,11 +58,17 @@ class FetchStep(Step):
                 item = self._fetch(key, locked(self.source), progress)
         if item:
             self.point(item)
+        else:
+            pointers.write_absent(self.pointer, unavailable(self.context, self.source.name) or "")
         return item
 
     @property
     def _named(self) -> bool:
-        return any(fnmatchcase(self.name, pattern) for pattern in self.context.named)
+        if any(fnmatchcase(self.name, pattern) for pattern in self.context.named):
+            return True
+        from bpfbench.building import wanted_by_name
+
+        return wanted_by_name(self.context, self.source.name)
 
     def _copy(self, key: Key) -> Item:
         from bpfbench.fetch.local import copy

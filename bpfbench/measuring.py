@@ -57,18 +57,15 @@ class MeasureStep:
     def request(self) -> Request | None:
         """Return what this run would measure; None while a package is not built.
 
-        A package that cannot be had takes the arms away that execute it; one that all arms need leaves nothing to measure.
+        A package that cannot be had takes the arms away that execute it: all of them, where the experiment itself needs it.
         """
         outputs = {name: self.output(name) for name in self.context.packages(self.experiment.name)}
-        absent = {name: self._missing(name) for name, output in outputs.items() if output is None}
+        absent = {name: self.missing(name) for name, output in outputs.items() if output is None}
         if None in absent.values():
             return None
         return self._request(
             {name: output for name, output in outputs.items() if output}, {name: why for name, why in absent.items() if why}
         )
-
-    def _missing(self, package: str) -> str | None:
-        return None if package in self.experiment.packages else self.missing(package)
 
     def _request(self, outputs: Mapping[str, Output], missing: Mapping[str, str] | None = None) -> Request:
         context, words = self.context, self.context.words

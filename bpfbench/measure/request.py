@@ -51,7 +51,7 @@ class Request:
     take: str | None = None
     accept_noise: bool = False
     missing: Mapping[str, str] = field(default_factory=dict)
-    """Package that cannot be had → why: arms whose runtime executes it are *unsupported*."""
+    """Package that cannot be had → why: arms that execute it are *unsupported*."""
 
     @property
     def partial(self) -> bool:
@@ -76,6 +76,11 @@ class Request:
     def runtime(self, arm: Arm) -> Runtime:
         """Return the runtime of an arm."""
         return self.runtimes[arm.runtime]
+
+    def lacks(self, cell: Cell) -> list[str]:
+        """Return the packages that a cell cannot be measured without, each with why it cannot be had."""
+        needed = (*self.experiment.packages, *cell.runtime.packages)
+        return [f"{name}: {self.missing[name]}" for name in dict.fromkeys(needed) if name in self.missing]
 
     def cells(self) -> list[Cell]:
         """Return every chosen case on every chosen arm, in the spec's order."""

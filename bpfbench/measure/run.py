@@ -81,7 +81,8 @@ def _sample(request: Request, key: Key, layout: Layout, mark: str, folder: Path,
     with lock.exclusive(on_wait=lambda waited: progress("waiting until nobody else builds or measures on this machine")):
         _forget_other_boots(layout.journals, identity)
         records = _earlier(folder, identity)
-        quiet = _wait_until_quiet(progress, accept=request.accept_noise)
+        # Where nothing can be sampled, nobody needs to keep quiet.
+        quiet = _wait_until_quiet(progress, accept=request.accept_noise or all(map(request.lacks, request.cells())))
         work = layout.work / f"{os.getpid()}-{secrets.token_hex(4)}"
         work.mkdir(parents=True)
         try:
@@ -175,7 +176,7 @@ def _refuse_unsupported(request: Request, layout: Layout, journal: Journal, reco
         reasons = [found[name].reason for name in cell.runtime.requires if not found[name].ok]
         lacking = [kind for kind in cell.case.attaches if cell.runtime.where != "none" and kind not in cell.runtime.attaches]
         reasons += [f"{cell.runtime.title} offers no {kind}" for kind in lacking]
-        reasons += [f"{name}: {request.missing[name]}" for name in cell.runtime.packages if name in request.missing]
+        reasons += request.lacks(cell)
         if reasons:
             fields = {"case": cell.case.name, "arm": cell.arm.name, "status": "unsupported", "reason": "; ".join(map(str, reasons))}
             records.append(journal.append("refused", **fields))

@@ -34,6 +34,16 @@ def write(path: Path, item_id: str, meta: Mapping[str, Json] | None = None) -> N
         raise unwritable(path, error) from error
 
 
+def write_absent(path: Path, reason: str) -> None:
+    """Let a file say that there is nothing to point to; one that points to something is left alone. Raises BenchError."""
+    if path.exists():
+        return
+    try:
+        write_atomic(path, (json.dumps({"absent": reason}) + "\n").encode("ascii"))
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
 def read(path: Path) -> Pointer | None:
     """Return what the file at ``path`` points to; None if there is none, or if it is no pointer."""
     try:

@@ -14,6 +14,15 @@ def test_a_pointer_is_read_as_it_was_written(tmp_path):
     assert pointers.read(path) == pointers.Pointer(ID, {"hash": "sha256-x", "n": [1, 2]})
 
 
+def test_where_there_is_nothing_to_point_to_the_file_says_so_and_replaces_no_pointer(tmp_path):
+    path = tmp_path / "deep" / "build_uprobe"
+    pointers.write_absent(path, "it is out of reach")
+    assert path.exists() and pointers.read(path) is None
+    pointers.write(path, ID)
+    pointers.write_absent(path, "it is out of reach")
+    assert pointers.read(path) == pointers.Pointer(ID, {})
+
+
 def test_the_same_content_leaves_the_file_untouched(tmp_path):
     path = tmp_path / "pointer"
     pointers.write(path, ID, {"b": 1, "a": 2})
