@@ -130,7 +130,7 @@ class MeasureStep:
     def budget(self) -> float:
         """Return the seconds of sampling that a run may take."""
         words = self.context.words
-        return self.context.profile.budget if words.budget is None else words.budget
+        return self.context.profile.budget_of(self.experiment.name) if words.budget is None else words.budget
 
     def _samples(self) -> Step:
         return Step(f"samples_{self.experiment.name}", self.context.layout, self._samples_key, _never)

@@ -71,7 +71,7 @@ class Request:
     @property
     def seconds(self) -> float:
         """The sampling budget."""
-        return self.profile.budget if self.budget is None else self.budget
+        return self.profile.budget_of(self.experiment.name) if self.budget is None else self.budget
 
     def runtime(self, arm: Arm) -> Runtime:
         """Return the runtime of an arm."""

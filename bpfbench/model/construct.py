@@ -180,6 +180,7 @@ def _metric(data: _Plain) -> Metric:
 
 
 def _profile(name: str, data: _Plain) -> Profile:
+    experiments = data.get("experiments", {})
     return Profile(
         name=name,
         title=data["title"],
@@ -191,8 +192,13 @@ def _profile(name: str, data: _Plain) -> Profile:
         budget=_sure(seconds(data["budget"])),
         sample_time=_sure(seconds(data["sample_time"])),
         figure_formats=_texts(data, "figures"),
-        params=data.get("experiments", {}),
+        params={name: _without(own, "budget") for name, own in experiments.items()},
+        budgets={name: _sure(seconds(own["budget"])) for name, own in experiments.items() if "budget" in own},
     )
+
+
+def _without(data: _Plain, name: str) -> _Plain:
+    return {key: value for key, value in data.items() if key != name}
 
 
 def _sure(value: _Value | None) -> _Value:

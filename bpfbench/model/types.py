@@ -254,6 +254,12 @@ class Profile:
     figure_formats: tuple[str, ...]
     params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Experiment → parameters for its driver, over those of the experiment."""
+    budgets: Mapping[str, float] = field(default_factory=dict)
+    """Experiment → its budget in place of ``budget``."""
+
+    def budget_of(self, experiment: str) -> float:
+        """Return the seconds of sampling that an experiment may take."""
+        return self.budgets.get(experiment, self.budget)
 
 
 @dataclass(frozen=True, slots=True)
