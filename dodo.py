@@ -12,6 +12,7 @@ from bpfbench.commands.words import command_line_words
 from bpfbench.errors import BenchError
 from tasks.build import task_builds
 from tasks.check import task_checks
+from tasks.compare import task_compares
 from tasks.fetch import task_fetches
 from tasks.figure import task_figures
 from tasks.report import task_report
@@ -19,7 +20,8 @@ from tasks.run import task_runs
 from tasks.system import task_system
 
 __all__ = [
-    "DOIT_CONFIG", "task_builds", "task_checks", "task_fetches", "task_figures", "task_report", "task_runs", "task_system",
+    "DOIT_CONFIG", "task_builds", "task_checks", "task_compares", "task_fetches", "task_figures", "task_report", "task_runs",
+    "task_system",
 ]  # fmt: skip
 
 DOIT_CONFIG = {

@@ -22,7 +22,10 @@ def task_builds() -> Iterator[dict[str, Any]]:
         after = [f"fetch_{name}" for name in package.sources] + [f"build_{name}" for name in package.depends]
         after += [f"system:{package.name}"] * bool(package.needs)
         step = functools.partial(_step, context, package)
-        yield task_of(f"build_{package.name}", f"build: {package.title}", step, after)
+        # Without a target that would have to be there: what is made elsewhere, and not given, is nothing to do.
+        elsewhere = package.recipe == "prebuilt" and f"{package.name}-build" not in context.words.overrides
+        none: dict[str, Any] = {"targets": []} if elsewhere else {}
+        yield task_of(f"build_{package.name}", f"build: {package.title}", step, after, **none)
 
 
 def _step(context: Context, package: Package) -> Step:

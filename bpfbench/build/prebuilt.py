@@ -28,12 +28,13 @@ _OFF = {"", "0", "off", "no", "false", "n", "ignore", "notfound"}
 
 def key_components(package: Package, build: Path, *, cache: Path) -> Mapping[str, Any]:
     """Return the content of the files taken and the options recorded. Raises ``BenchError`` for an unfit tree."""
+    options = _options(package, build)
     digests = FileDigests(Memory(cache / "prebuilt.json"))
     try:
         files = {name: digests.of(str(source)) for name, source in _files(package, build)}
     finally:
         digests.save()
-    return {"recipe": {"name": "prebuilt", "version": VERSION}, "files": files, "options": _options(package, build)}
+    return {"recipe": {"name": "prebuilt", "version": VERSION}, "files": files, "options": options}
 
 
 def make(package: Package, build: Path, tree: Path, *, wanted: Mapping[str, Any]) -> Mapping[str, Any]:

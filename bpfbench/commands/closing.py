@@ -12,6 +12,8 @@ from bpfbench.context import Context
 from bpfbench.errors import BenchError
 
 FAILED = 1
+COMPARES = "compare_"
+"""How the names of tasks begin that compare two builds of a package."""
 SCHEMA = "bpfbench-result/1"
 
 
@@ -24,11 +26,24 @@ def close(context: Context, settled: Collection[str], out: TextIO) -> bool:
     names = [experiment.name for experiment in context.chosen if f"run_{experiment.name}" in settled]
     results, problems = shown_results(context, names)
     out.write("".join(f"{line}\n" for line in arm_table(results)))
+    compared, more = _comparisons(context, settled, out)
+    results, problems = [*results, *compared], [*problems, *more]
     out.write("".join(f"{problem}\n" for problem in problems))
     report = context.results / "report.html"
     if "report" in settled and report.exists():
         out.write(f"report: {shortest(report, context.cwd)}\n")
     return not problems and all(result["status"] != "failed" for result in results)
+
+
+def _comparisons(context: Context, settled: Collection[str], out: TextIO) -> tuple[list[dict[str, Any]], list[BenchError]]:
+    """Print every comparison of builds that this call made; return their results, and what cannot be read."""
+    results, problems = shown_results(context, sorted(name for name in settled if name.startswith(COMPARES)))
+    if results:
+        from bpfbench.comparing import told
+
+        for result in results:
+            out.write("".join(f"{line}\n" for line in [*arm_table([result]), *told(result, result["experiment"].removeprefix(COMPARES))]))
+    return results, problems
 
 
 def shown_results(context: Context, names: Iterable[str]) -> tuple[list[dict[str, Any]], list[BenchError]]:

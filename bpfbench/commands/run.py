@@ -68,6 +68,8 @@ class Run(DoitRun):  # type: ignore[misc]
 
         if here.words.to is not None:
             raise BenchError("to= goes with `lock` alone", hint="./bench lock NAME to=REFERENCE")
+        if here.words.compared and not any(name.startswith("compare_") for name in self.sel_tasks):
+            raise BenchError("a= and b= go with `compare_…` alone", hint="./bench compare_NAME a=/build/one b=/build/other")
         identity.drop()
         here.named.update([] if self.sel_default_tasks else self.sel_tasks)
         killed = here.layout.lock.exists()  # only a holder that was killed leaves the file

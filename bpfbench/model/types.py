@@ -296,6 +296,8 @@ class Words:
     """Names another measurement of the same thing, kept beside the first; None: the first."""
     to: str | None = None
     """For ``lock``: the reference that a source is to have from now on."""
+    compared: Mapping[str, str] = field(default_factory=dict)
+    """For ``compare_…``: side (``a``, ``b``) → absolute path of its build tree."""
     accept_noise: bool = False
     """Whether to measure on a machine that is too busy, and say so in the result, instead of refusing."""
 

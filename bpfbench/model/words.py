@@ -34,6 +34,8 @@ WORDS = (
     Word("take", "NAME", "measure the same again, kept beside the first result"),
     Word("noise", "accept", "measure although the machine is busy; the result says so"),
     Word("to", "REFERENCE", "for `lock` with one name: the version, tag, branch or commit that it is to have"),
+    Word("a", "PATH", "for `compare_…`: the build tree that is judged"),
+    Word("b", "PATH", "for `compare_…`: the build tree that it is compared with"),
     Word("override.NAME", "PATH", "a local checkout in place of that source, or a build tree for a package that is not built here"),
 )
 """Every word there is; ``override.NAME`` stands for as many as there are sources and packages."""
@@ -73,6 +75,7 @@ def parse_words(words: Mapping[str, str], model: Model, cwd: Path) -> Words:
         overrides=reader.overrides,
         take=reader.take,
         to=reader.to,
+        compared=reader.compared,
         accept_noise=reader.accept_noise,
     )
 
@@ -92,6 +95,7 @@ class _Reader:
         self.overrides: dict[str, str] = {}
         self.take: str | None = None
         self.to: str | None = None
+        self.compared: dict[str, str] = {}
         self.accept_noise = False
 
     def read(self, name: str, value: str) -> None:
@@ -112,6 +116,8 @@ class _Reader:
             self.take = self.plain_name(value)
         elif name == "to":
             self.to = self.reference(value)
+        elif name in ("a", "b"):
+            self.side(name, value)
         elif name == "noise":
             self.accept_noise = self.known(name, value, "way to treat noise", ["accept"])
         elif name == "override" or name.startswith("override."):
@@ -139,6 +145,14 @@ class _Reader:
                 self.wrong(f"{name}={value}: {path} does not exist", "paths are relative to where you stand")
             else:
                 self.overrides[target] = str(path)
+
+    def side(self, name: str, value: str) -> None:
+        path = self.path(value)
+        if path is None or not _is(path.is_dir):
+            hint = "a revision is not built here: give the build trees of both, relative to where you stand"
+            self.wrong(f"{name}={value}: there is no build tree at {path or 'no path'}", hint)
+        else:
+            self.compared[name] = str(path)
 
     def plain_name(self, value: str) -> str | None:
         if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,30}", value):

@@ -98,7 +98,7 @@ def test_an_expected_option_must_be_so(key, build, value, on):
     if on:
         key(package)
     else:
-        with pytest.raises(BenchError, match="WITH_CHECKS=.*must be on") as caught:
+        with pytest.raises(BenchError, match=r"WITH_CHECKS=.*must be on") as caught:
             key(package)
         assert "override.thing-build=" in str(caught.value)
 
