@@ -18,7 +18,7 @@ from bpfbench.store.keys import Key, make_key
 if TYPE_CHECKING:
     from bpfbench.context import Context
     from bpfbench.measure.request import Output
-    from bpfbench.model.types import Package
+    from bpfbench.model.types import Package, Requirement
     from bpfbench.progress import Progress
     from bpfbench.store.store import Item
 
@@ -52,7 +52,7 @@ class _Builder:
             return self._recipe().key_components(self.package, build, cache=self._cache) if build else None
         sources = self._source_hashes()
         depends = {name: output_of(self.context, name) for name in self.package.depends}
-        if sources is None or None in depends.values():
+        if sources is None or None in depends.values() or _lacking(self.context, self.package):
             return None
         components = self._recipe().key_components(
             self.package, self.context.layout.root, cache=self._cache, sources=sources,
@@ -137,8 +137,8 @@ class _Builder:
 class BuildStep(Step):
     """Builds one package.
 
-    While a source that it needs is out of reach it counts as done without an output: what executes it is
-    *unsupported*. Naming the task on the command line makes an error of that.
+    While a source that it needs is out of reach, or something optional of the system is missing, it counts as done
+    without an output: what executes it is *unsupported*. Naming the task on the command line makes an error of that.
     """
 
     builder: _Builder
@@ -155,8 +155,10 @@ class BuildStep(Step):
         if reason is None:
             return Step.run(self, progress)
         if self._named:
-            tasks = " ".join(f"fetch_{name}" for name in self.builder.package.sources)
-            hint = f"./bench {tasks} tries again" if tasks else None
+            tasks = [f"fetch_{name}" for name in self.builder.package.sources]
+            if _lacking(self.builder.context, self.builder.package):
+                tasks.append(f"system:{self.builder.package.name}")
+            hint = f"./bench {' '.join(tasks)} tries again" if tasks else None
             raise BenchError(f"{self.builder.package.name} cannot be built: {reason}", hint=hint)
         pointers.write_absent(self.pointer, reason)
         return None
@@ -180,9 +182,16 @@ def build_step(context: Context, package: Package) -> BuildStep:
 
 
 def unavailable(context: Context, package: Package) -> str | None:
-    """Return why a package cannot be built: a source of its own, or of a dependency, is out of reach."""
+    """Return why a package cannot be built: a source of its own, or of a dependency, is out of reach, or something optional
+    of the system is missing."""
     if package.recipe == PREBUILT and not given_build(context, package):
         return f"no build of it was given: override.{package.name}-build=/path"
+    lacking = _lacking(context, package)
+    if lacking:
+        from bpfbench import system
+
+        what = ", ".join(f"{requirement.name} ({requirement.why})" for requirement in lacking)
+        return f"missing on this machine: {what}; {system.advice(lacking)}"
     for name in package.sources:
         from bpfbench import fetching
 
@@ -214,6 +223,16 @@ def _sources(context: Context, package: Package) -> set[str]:
     """Return the sources of a package and of all that it is made from."""
     below = (_sources(context, context.model.packages[name]) for name in package.depends)
     return set(package.sources).union(*below)
+
+
+def _lacking(context: Context, package: Package) -> list[Requirement]:
+    """Return the optional requirements of a package that this machine does not provide."""
+    optional = [context.model.requirements[name] for name in package.needs if context.model.requirements[name].optional]
+    if not optional:
+        return []
+    from bpfbench import system
+
+    return system.missing(optional)
 
 
 def output_of(context: Context, name: str) -> Output | None:

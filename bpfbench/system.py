@@ -103,6 +103,12 @@ def install(requirements: Iterable[Requirement], announce: Callable[[str], None]
     log.unlink()
 
 
+def installable(requirements: Iterable[Requirement]) -> bool:
+    """Whether ``install`` would install something here, rather than only say what is missing."""
+    known = bool(_packages(missing(requirements), "debian"))
+    return known and family() == "debian" and _is_root() and shutil.which("apt-get") is not None
+
+
 def advice(requirements: Sequence[Requirement]) -> str:
     """Return what to type on this machine to get ``requirements``, or what to look for if unknown."""
     here = family()

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bpfbench.context import current
+from bpfbench.context import Context, current
 from bpfbench.model.outline import Outline, outlines
 from bpfbench.model.types import Package, Requirement
 from tasks.task import action
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def task_system() -> Iterator[dict[str, Any]]:
     """Install what is missing (root on Debian and Ubuntu), or say the one command to type."""
-    model = current().model
+    context = current()
+    model = context.model
     needs: dict[str, dict[str, None]] = {}
     owners: list[Package | Outline] = [*model.packages.values(), *outlines(model)]
     for owner in owners:
@@ -29,19 +30,24 @@ def task_system() -> Iterator[dict[str, Any]]:
         yield {
             "name": name,
             "doc": f"OS packages for {name}: {', '.join(needed)}",
-            "uptodate": [functools.partial(_provided, requirements)],
-            "actions": [action(f"system:{name}", functools.partial(_install, requirements))],
+            "uptodate": [functools.partial(_provided, context, name, requirements)],
+            "actions": [action(f"system:{name}", functools.partial(_install, context, requirements))],
             "meta": {"requirements": requirements},
         }
 
 
-def _provided(requirements: Sequence[Requirement]) -> bool:
-    from bpfbench import system
+def _provided(context: Context, name: str, requirements: Sequence[Requirement]) -> bool:
+    from bpfbench import optional, system
 
-    return not system.missing(requirements)
+    lacking = system.missing(requirements)
+    named = f"system:{name}" in context.named
+    return all(one.optional and not named and not optional.worth_trying(context.layout.store, one) for one in lacking)
 
 
-def _install(requirements: Sequence[Requirement], progress: Progress) -> None:
-    from bpfbench import system
+def _install(context: Context, requirements: Sequence[Requirement], progress: Progress) -> None:
+    from bpfbench import optional, system
 
-    system.install(requirements, progress)
+    system.install([one for one in requirements if not one.optional], progress)
+    for one in requirements:
+        if one.optional:
+            optional.install(context.layout.store, one, progress)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bpfbench.build.steps import Step
+from bpfbench.build.toolchain import Toolchain
 from bpfbench.model.types import Artefact
 
 COMPILE = (
@@ -26,16 +27,19 @@ _KINDS = {
 """Kind → by what and how it is compiled, how it is linked."""
 
 
-def steps(artefact: Artefact, static: Collection[str] = ()) -> tuple[Step, ...]:
+def steps(artefact: Artefact, toolchain: Toolchain, static: Collection[str] = ()) -> tuple[Step, ...]:
     """Return the calls that make the program, in order: sources as the spec lists them, then the link.
 
     Libraries named in ``static`` are linked as archives.
     """
     tool, code, shape = _KINDS[artefact.kind]
-    flags = (*COMPILE, code, *(f"-I{place}" for place in artefact.includes), *artefact.flags)
+    told = toolchain.flags(artefact.config, "--cppflags") if artefact.config else ()
+    flags = (*COMPILE, code, *(f"-I{place}" for place in artefact.includes), *told, *artefact.flags)
     objects = tuple(_object(artefact, source) for source in artefact.sources)
     compiles = tuple(_compile(tool, artefact, source, flags) for source in artefact.sources)
     libraries = tuple(f"-l:lib{name}.a" if name in static else f"-l{name}" for name in artefact.libraries)
+    if artefact.config:
+        libraries += toolchain.flags(artefact.config, "--ldflags", "--libs")
     return (*compiles, _link(tool, artefact, objects, shape, libraries))
 
 

@@ -79,6 +79,19 @@ class Toolchain:
             self.memory.put(question, known)
         return str(known["path"])
 
+    def flags(self, program: str, *words: str) -> tuple[str, ...]:
+        """Return what a program such as ``llvm-config`` prints for ``words``: flags for a compiler."""
+        tool = self.tool(program)
+        question, state = f"flags {program} {' '.join(words)}", tool.identity()
+        known = self.memory.get(question)
+        if not isinstance(known, dict) or known.get("state") != state:
+            answer = invoke([tool.path, *words], Path("/"))
+            if answer.code != 0:
+                raise BenchError(f"{program} {' '.join(words)} failed: {answer.err.strip()}")
+            known = {"state": state, "flags": answer.out.split()}
+            self.memory.put(question, known)
+        return tuple(known["flags"])
+
     def save(self) -> None:
         """Keep what was learnt for the next call."""
         self.memory.save()

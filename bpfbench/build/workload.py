@@ -129,7 +129,7 @@ def plan_build(
     inputs = hash_inputs(root, package.inputs)
     static = _static(package)
     artefacts = [_aware(artefact, package) for artefact in package.artefacts]
-    steps = tuple(step for artefact in artefacts for step in _steps(artefact, static))
+    steps = tuple(step for artefact in artefacts for step in _steps(artefact, toolchain, static))
     reads = find_reads(steps, root, toolchain, inputs, _placeholders(package, depends))
     check_declared(reads, inputs, package.name)
     external = {path: toolchain.digests.of(path) for path in sorted(reads.external)}
@@ -166,10 +166,10 @@ def _aware(artefact: Artefact, package: Package) -> Artefact:
     return replace(artefact, flags=(*maps, *artefact.flags))
 
 
-def _steps(artefact: Artefact, static: tuple[str, ...]) -> tuple[Step, ...]:
+def _steps(artefact: Artefact, toolchain: Toolchain, static: tuple[str, ...]) -> tuple[Step, ...]:
     if artefact.kind == "bpf-object":
         return bpf_object.steps(artefact)
-    return c_program.steps(artefact, static)
+    return c_program.steps(artefact, toolchain, static)
 
 
 def _run_step(step: Step, program: str, places: Mapping[str, Path], run: Run) -> None:

@@ -104,6 +104,7 @@ def _artefact(data: _Plain) -> Artefact:
         includes=_texts(data, "includes"),
         flags=_texts(data, "flags"),
         libraries=_texts(data, "libraries"),
+        config=data.get("config"),
     )
 
 
@@ -208,4 +209,5 @@ def _sure(value: _Value | None) -> _Value:
 
 def _requirement(name: str, data: _Plain) -> Requirement:
     packages = {family: tuple(listed) for family, listed in data["packages"].items()}
-    return Requirement(name, data["why"], packages, data.get("command"), data.get("header"), data.get("file"))
+    command, header, file = (data.get(way) for way in ("command", "header", "file"))
+    return Requirement(name, data["why"], packages, command, header, file, data.get("optional", False))

@@ -66,7 +66,7 @@ def _locked(row: Row) -> Locked:
 
 def package_row(package: Package) -> Row:
     """Flatten a package."""
-    artefacts = [[a.output, a.kind, a.sources, a.includes, a.flags, a.libraries] for a in package.artefacts]
+    artefacts = [[a.output, a.kind, a.sources, a.includes, a.flags, a.libraries, a.config] for a in package.artefacts]
     lists = [package.inputs, package.sources, package.depends, package.needs]
     plain = [package.name, package.title, package.recipe]
     return [plain, location_row(package.location), lists, package.options, artefacts]
@@ -75,7 +75,10 @@ def package_row(package: Package) -> Row:
 def package(row: Row) -> Package:
     """Undo ``package_row``."""
     plain, at, lists, options, artefacts = row
-    made = tuple(Artefact(output, kind, *map(tuple, more)) for output, kind, *more in artefacts)
+    made = tuple(
+        Artefact(output, kind, tuple(sources), tuple(includes), tuple(flags), tuple(libraries), config)
+        for output, kind, sources, includes, flags, libraries, config in artefacts
+    )
     values: Row = [*plain, Location(*at), *map(tuple, lists), options, made]
     return Package(*values)
 
@@ -152,7 +155,7 @@ def profile(row: Row) -> Profile:
 
 def requirement_row(requirement: Requirement) -> Row:
     """Flatten a requirement."""
-    ways = [requirement.command, requirement.header, requirement.file]
+    ways = [requirement.command, requirement.header, requirement.file, requirement.optional]
     return [requirement.name, requirement.why, requirement.packages, ways]
 
 

@@ -95,6 +95,8 @@ class Artefact:
     flags: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     """Linked with -l, in this order."""
+    config: str | None = None
+    """A program such as llvm-config, which tells more flags: of ``--cppflags``, and of ``--ldflags --libs``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +278,8 @@ class Requirement:
     command: str | None = None
     header: str | None = None
     file: str | None = None
+    optional: bool = False
+    """Whether what needs it is unsupported without it, and no error."""
 
 
 @dataclass(frozen=True, slots=True)
