@@ -1,4 +1,4 @@
-/* The table of helpers, and those that are about the thread, time and memory. */
+/* The table of helpers, and those that are about time, memory and the hit. */
 #include "runtime/helpers.h"
 #include "common/common.h"
 #include "hook/hook.h"
@@ -8,41 +8,10 @@
 #include "runtime/thread.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-/* --- who and when: past libc, whose functions may be what is probed --- */
-
-static EB_HELPER(get_current_pid_tgid)
-{
-	EB_UNUSED;
-	if (eb_unlikely(!eb_thread.pid_tgid))
-		eb_thread.pid_tgid = (uint64_t)raw(SYS_getpid) << 32 | (uint32_t)raw(SYS_gettid);
-	return eb_thread.pid_tgid;
-}
-
-static EB_HELPER(get_current_uid_gid)
-{
-	EB_UNUSED;
-	return (uint64_t)raw(SYS_getgid) << 32 | (uint32_t)raw(SYS_getuid);
-}
-
-static EB_HELPER(get_current_comm)
-{
-	char name[16] = { 0 };
-
-	EB_UNUSED;
-	raw(SYS_prctl, PR_GET_NAME, name);
-	if (!r2)
-		return (uint64_t)-EINVAL;
-	eb_zero((void *)r1, r2);
-	eb_copy((void *)r1, name, r2 < sizeof(name) ? r2 : sizeof(name));
-	((char *)r1)[r2 - 1] = '\0';
-	return 0;
-}
+/* --- where and when --- */
 
 static EB_HELPER(get_smp_processor_id)
 {
@@ -70,6 +39,7 @@ static EB_HELPER(ktime_get_boot_ns)
 	return read_clock(CLOCK_BOOTTIME);
 }
 
+/* The kernel has it for other types of programs; libbpf loads one that calls it to see how memory is accounted. */
 static EB_HELPER(ktime_get_coarse_ns)
 {
 	EB_UNUSED;
@@ -108,48 +78,6 @@ static EB_HELPER(nothing)
 {
 	EB_UNUSED;
 	return 0;
-}
-
-struct bpf_pidns {
-	uint32_t pid, tgid;
-};
-
-static void look_at_namespace(void *status)
-{
-	int kept = errno;
-
-	if (stat("/proc/self/ns/pid", status))
-		((struct stat *)status)->st_ino = 0;
-	errno = kept;
-}
-
-static EB_HELPER(get_ns_current_pid_tgid)
-{
-	struct bpf_pidns *info = (struct bpf_pidns *)r3;
-	struct stat status;
-
-	EB_UNUSED;
-	if (r4 != sizeof(*info))
-		return (uint64_t)-EINVAL;
-	eb_with_state_saved(look_at_namespace, &status);
-	if (status.st_dev != r1 || status.st_ino != r2) {
-		*info = (struct bpf_pidns){ 0, 0 };
-		return (uint64_t)-EINVAL;
-	}
-	*info = (struct bpf_pidns){ (uint32_t)raw(SYS_gettid), (uint32_t)raw(SYS_getpid) };
-	return 0;
-}
-
-static EB_HELPER(send_signal)
-{
-	EB_UNUSED;
-	return (uint64_t)raw(SYS_kill, raw(SYS_getpid), (int)r1);
-}
-
-static EB_HELPER(send_signal_thread)
-{
-	EB_UNUSED;
-	return (uint64_t)raw(SYS_tgkill, raw(SYS_getpid), raw(SYS_gettid), (int)r1);
 }
 
 /* --- memory --- */
@@ -257,16 +185,16 @@ static const struct eb_helper_entry helpers[] = {
 	[BPF_FUNC_strncmp] = { eb_strncmp, NONE },
 	[BPF_FUNC_get_prandom_u32] = { get_prandom_u32, NONE },
 	[BPF_FUNC_get_smp_processor_id] = { get_smp_processor_id, SLOT },
-	[BPF_FUNC_get_numa_node_id] = { nothing, NONE },
+	[BPF_FUNC_get_numa_node_id] = { eb_get_numa_node_id, NONE },
 	[BPF_FUNC_tail_call] = { tail_call, SLOT | HIT | FAULT },
-	[BPF_FUNC_get_current_pid_tgid] = { get_current_pid_tgid, NONE },
-	[BPF_FUNC_get_ns_current_pid_tgid] = { get_ns_current_pid_tgid, NONE },
-	[BPF_FUNC_get_current_uid_gid] = { get_current_uid_gid, NONE },
-	[BPF_FUNC_get_current_comm] = { get_current_comm, NONE },
+	[BPF_FUNC_get_current_pid_tgid] = { eb_get_current_pid_tgid, NONE },
+	[BPF_FUNC_get_ns_current_pid_tgid] = { eb_get_ns_current_pid_tgid, NONE },
+	[BPF_FUNC_get_current_uid_gid] = { eb_get_current_uid_gid, NONE },
+	[BPF_FUNC_get_current_comm] = { eb_get_current_comm, NONE },
 	[BPF_FUNC_get_current_task] = { nothing, NONE },
-	[BPF_FUNC_get_current_cgroup_id] = { nothing, NONE },
-	[BPF_FUNC_send_signal] = { send_signal, NONE },
-	[BPF_FUNC_send_signal_thread] = { send_signal_thread, NONE },
+	[BPF_FUNC_get_current_cgroup_id] = { eb_get_current_cgroup_id, NONE },
+	[BPF_FUNC_send_signal] = { eb_send_signal, NONE },
+	[BPF_FUNC_send_signal_thread] = { eb_send_signal_thread, NONE },
 	[BPF_FUNC_override_return] = { override_return, HIT },
 	[BPF_FUNC_get_attach_cookie] = { get_attach_cookie, HIT },
 	[BPF_FUNC_get_func_ip] = { get_func_ip, HIT },

@@ -41,6 +41,15 @@ EB_HELPER(eb_perf_event_output);
 EB_HELPER(eb_get_stackid);
 EB_HELPER(eb_get_stack);
 
+EB_HELPER(eb_get_current_pid_tgid);
+EB_HELPER(eb_get_ns_current_pid_tgid);
+EB_HELPER(eb_get_current_uid_gid);
+EB_HELPER(eb_get_current_comm);
+EB_HELPER(eb_get_current_cgroup_id);
+EB_HELPER(eb_get_numa_node_id);
+EB_HELPER(eb_send_signal);
+EB_HELPER(eb_send_signal_thread);
+
 EB_HELPER(eb_trace_printk);
 EB_HELPER(eb_trace_vprintk);
 EB_HELPER(eb_snprintf);

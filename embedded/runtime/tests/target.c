@@ -1,5 +1,6 @@
-/* A function to be probed, called as often as the argument says, by as many threads as the second says. */
+/* A function to be probed, called as often as the argument says, by as many threads as the second says. Counts two signals. */
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,6 +11,12 @@ __attribute__((noinline)) unsigned long work(unsigned a, const char *text, const
 }
 
 static unsigned calls;
+static volatile sig_atomic_t caught[2];
+
+static void on_signal(int signal)
+{
+	caught[signal == SIGUSR2]++;
+}
 
 static void *run(void *unused)
 {
@@ -27,6 +34,8 @@ int main(int argc, char **argv)
 	int threads = argc > 2 ? atoi(argv[2]) : 0;
 	pthread_t thread[64];
 
+	signal(SIGUSR1, on_signal);
+	signal(SIGUSR2, on_signal);
 	calls = argc > 1 ? (unsigned)atoi(argv[1]) : 1;
 	for (int i = 0; i < threads && i < 64; i++)
 		pthread_create(&thread[i], NULL, run, NULL);
@@ -34,5 +43,7 @@ int main(int argc, char **argv)
 		pthread_join(thread[i], NULL);
 	if (!threads)
 		run(NULL);
+	if (caught[0] || caught[1])
+		printf("signals %d %d\n", caught[0], caught[1]);
 	return 0;
 }
