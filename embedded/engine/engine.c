@@ -1,15 +1,11 @@
-#include "program.h"
+#include "library.h"
 
+#include <dlfcn.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-typedef int compile_function(struct program *program, struct eb_code *code, const struct report *report);
-typedef void free_function(struct eb_code *code);
-
-static const struct engine {
+static struct engine {
 	const char *name;
 	compile_function *compile;
 	free_function *free;
@@ -20,30 +16,6 @@ static const struct engine {
 };
 
 #define ENGINES (sizeof(engines) / sizeof(*engines))
-
-int report_at(const struct report *report, uint32_t at, const char *format, ...)
-{
-	int length = snprintf(report->text, report->size, "%s: instruction %u: ", report->name, at);
-	va_list arguments;
-
-	va_start(arguments, format);
-	if (length >= 0 && (size_t)length < report->size)
-		vsnprintf(report->text + length, report->size - (size_t)length, format, arguments);
-	va_end(arguments);
-	return -EINVAL;
-}
-
-int report_error(const struct report *report, int code, const char *format, ...)
-{
-	int length = snprintf(report->text, report->size, "%s: ", report->name);
-	va_list arguments;
-
-	va_start(arguments, format);
-	if (length >= 0 && (size_t)length < report->size)
-		vsnprintf(report->text + length, report->size - (size_t)length, format, arguments);
-	va_end(arguments);
-	return code;
-}
 
 static int load_and_compile(const struct engine *engine, const struct eb_program *from,
 			    const struct eb_environment *environment, struct eb_code *code, const struct report *report)
@@ -69,7 +41,7 @@ int eb_compile(enum eb_engine engine, const struct eb_program *program, const st
 	if ((size_t)engine >= ENGINES)
 		return report_error(&report, -EINVAL, "there is no engine number %d", (int)engine);
 	if (!eb_engine_available(engine))
-		return report_error(&report, -ENOTSUP, "this build has no engine \"%s\"", engines[engine].name);
+		return report_error(&report, -ENOTSUP, "the engine \"%s\" is neither built in nor loaded", engines[engine].name);
 	result = load_and_compile(&engines[engine], program, environment, code, &report);
 	if (result)
 		memset(code, 0, sizeof(*code));
@@ -100,4 +72,23 @@ int eb_engine_of(const char *name)
 int eb_engine_available(enum eb_engine engine)
 {
 	return (size_t)engine < ENGINES && engines[engine].compile != NULL;
+}
+
+int eb_engine_load(const char *path, char *error, size_t size)
+{
+	/* Its symbols are nobody else's: an application may have another LLVM. */
+	void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+	const struct engine_library *library = handle ? dlsym(handle, ENGINE_LIBRARY) : NULL;
+
+	if (!library) {
+		snprintf(error, size, "%s", dlerror());
+		return -ENOENT;
+	}
+	if (library->layout != ENGINE_LAYOUT || (size_t)library->engine >= ENGINES) {
+		snprintf(error, size, "%s: made for another build of the runtime", path);
+		return -EINVAL;
+	}
+	engines[library->engine].compile = library->compile;
+	engines[library->engine].free = library->free;
+	return 0;
 }

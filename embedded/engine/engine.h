@@ -105,8 +105,11 @@ const char *eb_engine_name(enum eb_engine engine);
 /* The engine of that name; negative if there is none. */
 int eb_engine_of(const char *name);
 
-/* Whether this build has the engine (LLVM is optional). */
+/* Whether this process has the engine (LLVM is optional). */
 int eb_engine_available(enum eb_engine engine);
+
+/* Brings in an engine that is a library of its own (llvm.so). 0, or a negative errno with the reason in `error`. */
+int eb_engine_load(const char *path, char *error, size_t size);
 
 static inline uint64_t eb_run(const struct eb_code *code, void *ctx)
 {

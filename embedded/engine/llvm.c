@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <llvm-c/LLJIT.h>
+#include <llvm-c/Object.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Whoever is hooked has its own values in the registers that these would use. */
 #define FEATURES ",-mmx,-x87,-sse,-sse2,-sse3,-ssse3,-sse4.1,-sse4.2,-sse4a,-avx,-avx2,-avx512f,-fma,-f16c,+soft-float"
@@ -78,6 +80,27 @@ static int translate_and_optimise(struct translation *translation, LLVMTargetMac
 	return result;
 }
 
+/* Sees the object on its way from the compiler to the linker. `size` is a size_t. */
+static LLVMErrorRef add_text_size(void *size, LLVMMemoryBufferRef *object)
+{
+	char *error = NULL;
+	LLVMBinaryRef binary = LLVMCreateBinary(*object, NULL, &error);
+	LLVMSectionIteratorRef section = binary ? LLVMObjectFileCopySectionIterator(binary) : NULL;
+
+	for (; section && !LLVMObjectFileIsSectionIteratorAtEnd(binary, section); LLVMMoveToNextSection(section)) {
+		const char *name = LLVMGetSectionName(section); /* the first section has none */
+
+		if (name && !strncmp(name, ".text", 5))
+			*(size_t *)size += LLVMGetSectionSize(section);
+	}
+	if (section)
+		LLVMDisposeSectionIterator(section);
+	if (binary)
+		LLVMDisposeBinary(binary);
+	LLVMDisposeMessage(error);
+	return LLVMErrorSuccess;
+}
+
 /* The module goes to the JIT, whose it then is. */
 static int add_module(LLVMOrcLLJITRef jit, LLVMOrcThreadSafeContextRef context, LLVMModuleRef module, struct eb_code *code,
 		      const struct report *report)
@@ -86,6 +109,7 @@ static int add_module(LLVMOrcLLJITRef jit, LLVMOrcThreadSafeContextRef context, 
 	LLVMErrorRef error = LLVMOrcLLJITAddLLVMIRModule(jit, LLVMOrcLLJITGetMainJITDylib(jit), safe);
 	LLVMOrcExecutorAddress run, body;
 
+	LLVMOrcObjectTransformLayerSetTransform(LLVMOrcLLJITGetObjTransformLayer(jit), add_text_size, &code->text_size);
 	if (error) {
 		LLVMOrcDisposeThreadSafeModule(safe);
 		return failed(report, error);
@@ -96,7 +120,7 @@ static int add_module(LLVMOrcLLJITRef jit, LLVMOrcThreadSafeContextRef context, 
 	if (error)
 		return failed(report, error);
 	code->run = (uint64_t (*)(void *, const struct eb_code *))run;
-	code->tail_entry = (const void *)body;
+	code->tail_entry = code->text = (const void *)body;
 	return 0;
 }
 

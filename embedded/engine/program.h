@@ -95,12 +95,12 @@ static inline uint32_t target_of(const struct program *program, uint32_t at)
 }
 
 /* Makers of code: 0 or a negative errno; they take over *program (and empty it) if they need it for longer. */
-int jit_compile(struct program *program, struct eb_code *code, const struct report *report);
-int interpreter_compile(struct program *program, struct eb_code *code, const struct report *report);
-int llvm_compile(struct program *program, struct eb_code *code, const struct report *report) __attribute__((weak));
+typedef int compile_function(struct program *program, struct eb_code *code, const struct report *report);
+typedef void free_function(struct eb_code *code);
 
-void jit_free(struct eb_code *code);
-void interpreter_free(struct eb_code *code);
-void llvm_free(struct eb_code *code) __attribute__((weak));
+compile_function jit_compile, interpreter_compile;
+compile_function llvm_compile __attribute__((weak)); /* where it is linked in; else see library.h */
+free_function jit_free, interpreter_free;
+free_function llvm_free __attribute__((weak));
 
 #endif

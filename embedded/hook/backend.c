@@ -4,9 +4,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
-
-#define WAIT_MS 15000
 
 /* As gum has the registers. */
 struct cpu {
@@ -86,10 +83,14 @@ int eb_hook_select(const char *backend, char *error, size_t size)
 	}
 	if (strcmp(backend, "gum"))
 		return eb_refuse(error, size, "no backend is called %s: trampoline and gum are", backend), -EINVAL;
-	for (int i = 0; i < WAIT_MS && !eb_load(&eb_gum_bridge.ready); i++)
-		usleep(1000);
+	if (!eb_load(&eb_gum_bridge.ready)) {
+		int failed = eb_gum_bring(error, size);
+
+		if (failed)
+			return failed;
+	}
 	if (!eb_load(&eb_gum_bridge.ready))
-		return eb_refuse(error, size, "nobody has brought gum into the process: gum.py %d", getpid()), -ETIMEDOUT;
+		return eb_refuse(error, size, "gum is in the process, but its script has not begun"), -EPROTO;
 	gum = 1;
 	return 0;
 }

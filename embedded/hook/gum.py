@@ -1,20 +1,23 @@
 """Brings frida-gum's interceptor into a running process that has the hook library loaded, and leaves it there.
 
-Usage: python gum.py PID. Needs the package `frida` and the right to trace the process.
+Usage: python gum.py PID [PLACE [SCRIPT]]. Needs the right to trace the process, and the package ``frida``: from the
+directory PLACE if one is named. SCRIPT is the text of gum.js; without it, the file beside this one.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 
-def bring(pid: int) -> None:
+def bring(pid: int, text: str) -> None:
     """Put gum and our script into the process. Raises frida's errors when that is not possible."""
-    import frida
+    import frida  # type: ignore[import-not-found]  # brought by who runs this
 
     session = frida.attach(pid)
-    script = session.create_script(Path(__file__).with_name("gum.js").read_text(), name="gum", runtime="qjs")
+    script = session.create_script(text, name="gum", runtime="qjs")
     errors: list[str] = []
     script.on("message", lambda message, _data: errors.append(str(message.get("description", message))))
     script.load()
@@ -24,18 +27,22 @@ def bring(pid: int) -> None:
     session.detach()
 
 
-def main() -> int:
+def main(words: list[str]) -> int:
     """Run with the words of the command line; 0 when gum is ready in the process."""
-    if len(sys.argv) != 2 or not sys.argv[1].isdigit():
-        print("usage: gum.py PID", file=sys.stderr)
+    if not 1 <= len(words) <= 3 or not words[0].isdigit():
+        print("usage: gum.py PID [PLACE [SCRIPT]]", file=sys.stderr)
         return 2
+    sys.path[:0] = words[1:2]
     try:
-        bring(int(sys.argv[1]))
+        text = words[2] if len(words) > 2 else Path(__file__).with_name("gum.js").read_text()
+        with tempfile.TemporaryDirectory(prefix="gum-") as place:
+            os.environ["TMPDIR"] = place  # frida leaves a helper behind now and then
+            bring(int(words[0]), text)
     except Exception as error:
-        print(f"gum.py: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -238,14 +238,11 @@ static void in_child(void)
 
 static int choose(void)
 {
-	const char *name = eb_setting("EMBEDDED_ENGINE"), *backend = eb_setting("EMBEDDED_BACKEND");
-	int engine = name && *name ? eb_engine_of(name) : EB_JIT;
+	const char *backend = eb_setting("EMBEDDED_BACKEND");
 
-	if (engine < 0 || !eb_engine_available((enum eb_engine)engine)) {
-		snprintf(agent.error, sizeof(agent.error), "engine %s: %s", name, engine < 0 ? "there is none" : "not in this build");
+	if (eb_program_engine(&agent.engine, agent.error, sizeof(agent.error)))
 		return -1;
-	}
-	agent.engine = (enum eb_engine)engine;
+	*agent.error = '\0';
 	if (eb_hook_select(backend && *backend ? backend : "trampoline", agent.error, sizeof(agent.error)))
 		return -1;
 	agent.backend = eb_hook_backend_name();

@@ -41,8 +41,8 @@ static void put_link(FILE *out, const struct agent_link *link)
 		fprintf(out, ", \"offset\": %lu, ", event->event.offset);
 	}
 	if (link->attached)
-		fprintf(out, "\"address\": \"%#lx\", \"code_size\": %zu, ", link->attachment.address,
-			link->attachment.program->code.text_size);
+		fprintf(out, "\"address\": \"%#lx\", \"engine\": \"%s\", \"code_size\": %zu, ", link->attachment.address,
+			eb_engine_name(link->attachment.program->code.engine), link->attachment.program->code.text_size);
 	if (program) {
 		fprintf(out, "\"verification\": \"%s\", \"verification_reason\": ", verification[program->program.verification]);
 		put_text(out, program->program.reason);

@@ -1,5 +1,6 @@
 #include "runtime/program.h"
 #include "common/log.h"
+#include "common/setting.h"
 #include "runtime/fault.h"
 #include "runtime/helpers.h"
 #include "runtime/map.h"
@@ -12,6 +13,27 @@
 #include <string.h>
 
 static struct eb_loaded *loaded[EB_OBJECTS];
+
+/* --- which engine --- */
+
+int eb_program_engine(enum eb_engine *engine, char *error, size_t size)
+{
+	const char *name = eb_setting("EMBEDDED_ENGINE"), *library = eb_setting("EMBEDDED_LLVM");
+	int number = name && *name ? eb_engine_of(name) : EB_JIT;
+	int used = snprintf(error, size, "engine %s: ", number < 0 ? name : eb_engine_name((enum eb_engine)number));
+
+	if (number < 0) {
+		snprintf(error + used, size - (size_t)used, "there is none");
+		return -EINVAL;
+	}
+	*engine = (enum eb_engine)number;
+	if (eb_engine_available(*engine))
+		return 0;
+	if (library && *library)
+		return eb_engine_load(library, error + used, size - (size_t)used);
+	snprintf(error + used, size - (size_t)used, "EMBEDDED_LLVM names no library with it");
+	return -ENOENT;
+}
 
 struct compiling {
 	uint32_t needs;

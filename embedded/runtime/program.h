@@ -31,6 +31,8 @@ struct eb_hit {
 	int skipped;
 };
 
+/* The engine that the settings name, brought in if it is a library. 0, or a negative errno with the reason. */
+int eb_program_engine(enum eb_engine *engine, char *error, size_t size);
 /*
  * Compiles a program, or finds that it has been. NULL with the reason. A program found before it was compiled elsewhere in its
  * prog arrays is compiled too.

@@ -87,11 +87,13 @@ static int refer_all(struct loading *loading, const union bpf_attr *attr)
 
 static enum eb_engine engine_here(void)
 {
-	const char *name = getenv("EMBEDDED_ENGINE");
-	int engine = name ? eb_engine_of(name) : EB_JIT;
+	static int known;
+	static enum eb_engine engine;
+	char error[256];
 
-	/* the shim has no LLVM in it: the JIT says as well what is not supported */
-	return engine >= 0 && eb_engine_available((enum eb_engine)engine) ? (enum eb_engine)engine : EB_JIT;
+	if (!known++ && eb_program_engine(&engine, error, sizeof(error)))
+		eb_log_info("%s: the loader asks the JIT instead", error); /* what is not supported is the same */
+	return eb_engine_available(engine) ? engine : EB_JIT;
 }
 
 static int try_engine(struct loading *loading, const union bpf_attr *attr, struct eb_program_record *record)

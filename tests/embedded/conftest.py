@@ -27,7 +27,7 @@ def package(name: str) -> Package:
         Artefact(
             artefact["output"], artefact["kind"], tuple(artefact["sources"]),
             tuple(artefact.get("includes", ())), tuple(artefact.get("flags", ())),
-            tuple(artefact.get("libraries", ())),
+            tuple(artefact.get("libraries", ())), artefact.get("config"),
         )
         for artefact in spec["artefacts"]
     )

@@ -397,8 +397,9 @@ static void code_is_never_writable(void)
 	int executable;
 
 	CHECK(count_writable_code(code.text, &executable) == 0);
-	CHECK(executable || engine != EB_JIT);
-	CHECK(!code.text == (engine != EB_JIT));
+	CHECK(executable || engine == EB_INTERPRETER);
+	CHECK(!code.text == (engine == EB_INTERPRETER));
+	CHECK(!code.text_size == (engine == EB_INTERPRETER));
 	eb_free(&code);
 }
 
