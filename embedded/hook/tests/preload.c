@@ -1,11 +1,9 @@
 /*
  * For LD_PRELOAD: hooks entry and return of much-used functions of whatever is loaded, and all system calls, and says at
- * exit how often they were hit, in the file $PRELOAD_REPORT.<pid>.
+ * exit how often they were hit, in the file $PRELOAD_REPORT.<pid>. Where $PRELOAD_SWEEP names libraries (LIBRARY:…), all
+ * that they export is hooked instead.
  */
-#include "counting.h"
-
-#include <dlfcn.h>
-#include <fcntl.h>
+#include "sweeping.h"
 
 static const char *const names[] = {
 	"malloc",	"free",		"calloc",	 "realloc",	  "memcpy",	    "memmove",	  "memset",
@@ -17,9 +15,7 @@ static const char *const names[] = {
 	"EVP_DigestUpdate", "PyObject_Call", "_PyEval_EvalFrameDefault", "PyDict_GetItem", "deflate", "inflate",
 };
 
-static struct counts counts;
 static unsigned long calls;
-static unsigned hooked;
 
 static int on_enter(void *user, long nr, uint64_t args[6], int64_t *result)
 {
@@ -46,20 +42,39 @@ __attribute__((destructor)) static void report(void)
 	eb_hook_resume();
 }
 
-__attribute__((constructor)) static void start(void)
+static void hook_names(void)
 {
-	char error[256];
-
-	if (eb_hook_syscalls(on_enter, NULL, NULL, error, sizeof(error)))
-		fprintf(stderr, "preload: %s\n", error);
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		void *address = dlsym(RTLD_DEFAULT, names[i]);
 
-		if (!address)
-			continue;
-		if (eb_hook_function(address, count_entry, count_return, &counts, error, sizeof(error)))
-			hooked++;
-		else
-			fprintf(stderr, "preload: %s: %s\n", names[i], error);
+		if (address)
+			hook_one(names[i], address);
 	}
+}
+
+static void hook_libraries(char *list)
+{
+	char *rest = NULL;
+
+	for (char *name = strtok_r(list, ":", &rest); name; name = strtok_r(NULL, ":", &rest)) {
+		void *handle = dlopen(name, RTLD_LAZY | RTLD_GLOBAL);
+		struct link_map *library;
+
+		CHECK(handle && !dlinfo(handle, RTLD_DI_LINKMAP, &library));
+		hook_all(library, handle);
+	}
+}
+
+__attribute__((constructor)) static void start(void)
+{
+	const char *sweep = getenv("PRELOAD_SWEEP");
+	char error[256];
+
+	refusals = fopen("/dev/null", "we"); /* what the program says stays as it is */
+	if (!refusals || eb_hook_syscalls(on_enter, NULL, NULL, error, sizeof(error)))
+		fprintf(stderr, "preload: %s\n", error);
+	if (sweep)
+		hook_libraries(strdup(sweep));
+	else
+		hook_names();
 }
