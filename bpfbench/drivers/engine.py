@@ -7,8 +7,10 @@ one process through the run, for an engine that takes seconds to load.
 Compiling is timed by the engine's own process and is a metric of its own. Every run's result, and every byte of memory that it left,
 must be those of the baseline arm; another result is a failure, whatever the time.
 
+Where a case says how many ``executions`` a call makes, the program itself has counted them, and the count must be exact.
+
 Options of an arm: ``runner`` (the command; places as in runtimes' environments, and ``{python}``), ``engine`` (what the process must say
-that it runs), ``renew``. Parameters of a case: ``program``, ``input``.
+that it runs), ``renew``. Parameters of a case: ``program``, ``input``, ``executions``.
 """
 
 from __future__ import annotations
@@ -188,15 +190,20 @@ def judged(
 ) -> Sample:
     """Return the sample: ok only with the right result, the right memory and the right engine."""
     observed, wanted = (done["result"], done["memory"]), cell.arm.options.get("engine", cell.runtime.engine)
+    proof, executions = Proof("result and memory", 1, int(observed == expected)), cell.case.params.get("executions")
+    if executions is not None:
+        proof = Proof("executions", executions * done["calls"], done["hits"])
     kept = {name: loaded[name] for name in ("engine", "program", "code_size")}
     evidence = {**kept, "result": observed[0], "rounds": len(done["rounds"]), "calm_rounds": sum(done["calm"]), "calls": calls}
     about: dict[str, Any] = {
-        "proof": Proof("result and memory", 1, int(observed == expected)), "engine": loaded["engine"], "evidence": evidence,
+        "proof": proof, "engine": loaded["engine"], "evidence": evidence,
         "cpu": cpu, "calm": fmean(done["calm"]),
     }
     if observed != expected:
         what = f"result {observed[0]}, expected {expected[0]}" if observed[0] != expected[0] else "the memory that it left is another"
         return Sample.failed(f"wrong: {what} ({json.dumps(cell.case.params)})", **about)
+    if not proof.holds:
+        return Sample.failed(f"not proved: expected {proof.expected} {proof.kind}, observed {proof.observed}", **about)
     if wanted and loaded["engine"] != wanted:
         return Sample.failed(f"ran on the engine {loaded['engine']}, expected {wanted}", **about)
     if min(done["rounds"]) <= 0:

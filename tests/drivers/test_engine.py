@@ -41,7 +41,8 @@ RUNNER = f"#!{sys.executable} -IS\n" + textwrap.dedent("""
                 rounds, calm = rounds + [10] * 5, calm + [0] * 5
             if fault == "no time":
                 rounds = [0 if wanted > 1 else 10**7] * wanted
-            say("DONE", calls=calls * wanted, result="02" if fault == "result" else "01", memory="bb" if fault == "memory" else "aa",
+            hits = calls * wanted * 2 - (1 if fault == "lost" else 0)
+            say("DONE", hits=hits, calls=calls * wanted, result="02" if fault == "result" else "01", memory="bb" if fault == "memory" else "aa",
                 cpu_ns=1000, rounds=rounds, calm=calm, core=900)
 """)
 
@@ -56,6 +57,9 @@ def bench(tmp_path):
     cpus = frozenset(os.sched_getaffinity(0))
     runtime = Runtime("r", "r", "userspace", "#000000", HERE, engine="fast")
     cases = tuple(Case(name, name, "g", params={"program": "p", "input": "bytes"}) for name in ("one", "two"))
+
+    counted = Case("counted", "counted", "g", params={"program": "p", "input": "bytes", "executions": 2})
+    cases = (*cases, counted)
 
     def arm(name, fault="none", **more):
         return Arm(name, "r", name, {"runner": ["{package:p}/runner", fault], **more})
@@ -131,6 +135,15 @@ def test_after_a_crash_the_next_sample_has_a_new_process(bench):
     driver = engine.create()
     assert driver.pilot(bench, cell("crash"))[0].status == "failed"
     assert "a-crash" not in driver._processes
+
+
+def test_where_executions_are_counted_the_count_must_be_exact(bench):
+    bench, cell = bench
+    sample, plan = engine.create().pilot(bench, cell(case=2))
+    assert sample.proof.expected == sample.proof.observed == 2 * plan["calls"] * engine.ROUNDS
+    sample, _ = engine.create().pilot(bench, cell("lost", case=2))
+    assert sample.status == "failed"
+    assert "executions" in sample.reason
 
 
 def test_places_in_a_command_are_filled_in_and_unknown_ones_refused(bench):

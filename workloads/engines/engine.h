@@ -20,5 +20,8 @@ const char *engine_load(const char *name, struct loaded *loaded, int *unsupporte
 void engine_put(const uint8_t *memory, const uint64_t *values);
 /* As they are after a run. */
 void engine_get(uint8_t *memory);
+#define NOT_COUNTED UINT64_MAX
+/* How often the program says that it was executed since this was last asked; NOT_COUNTED: it does not say. */
+uint64_t engine_hits(void);
 /* Executes the program that many times and returns the nanoseconds. */
 uint64_t engine_run(uint64_t calls);

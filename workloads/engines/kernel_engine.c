@@ -99,6 +99,11 @@ void engine_get(uint8_t *memory)
 		memset(memory, 0, MEMORY);
 }
 
+uint64_t engine_hits(void)
+{
+	return NOT_COUNTED;
+}
+
 uint64_t engine_run(uint64_t calls)
 {
 	static uint8_t packet[64];

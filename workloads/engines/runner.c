@@ -62,11 +62,17 @@ static void run(uint64_t calls, uint64_t wanted, uint64_t most)
 	struct json reply;
 	uint64_t result;
 
+	engine_hits();
 	rounds_make(&rounds, run_calls, NULL, calls, wanted, most);
 	engine_get(memory);
-	memcpy(&result, memory + RESULT_AT, sizeof(result));
 	reply = reply_begin("DONE");
 	json_number(&reply, "calls", calls * rounds.made);
+	result = engine_hits();
+	if (result == NOT_COUNTED)
+		json_null(&reply, "hits");
+	else
+		json_number(&reply, "hits", result);
+	memcpy(&result, memory + RESULT_AT, sizeof(result));
 	json_hex(&reply, "result", &result, sizeof(result));
 	result = inputs_digest(memory);
 	json_hex(&reply, "memory", &result, sizeof(result));
