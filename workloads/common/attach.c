@@ -31,20 +31,19 @@ static struct bpf_link *attach_tracepoint(const struct attachment *attachment)
 	return bpf_program__attach_tracepoint(attachment->loaded, category, name);
 }
 
-static struct bpf_link *attach_function(const struct attachment *attachment, const char *target)
+static struct bpf_link *attach_function(const struct attachment *attachment, const char *target, int pid)
 {
 	LIBBPF_OPTS(bpf_uprobe_opts, options, .func_name = attachment->place,
 		    .retprobe = !strcmp(attachment->kind, "uretprobe"));
 
-	/* pid −1: whichever process executes this file; the harness gives every arm its own copy of it. */
-	return bpf_program__attach_uprobe_opts(attachment->loaded, -1, target, 0, &options);
+	return bpf_program__attach_uprobe_opts(attachment->loaded, pid, target, 0, &options);
 }
 
-void attachment_make(struct attachment *attachment, const char *target)
+void attachment_make(struct attachment *attachment, const char *target, int pid)
 {
 	uint64_t start = now_ns();
 
-	if (!(is_tracepoint(attachment) ? attach_tracepoint(attachment) : attach_function(attachment, target)))
+	if (!(is_tracepoint(attachment) ? attach_tracepoint(attachment) : attach_function(attachment, target, pid)))
 		fail_stage(STAGE_ATTACH, attachment->program, errno, "cannot attach to", attachment->place);
 	attachment->attach_ns = now_ns() - start;
 }

@@ -13,7 +13,10 @@ struct attachment {
 
 /* Splits KIND:PROGRAM:PLACE (the text is kept and changed), or fails as a wrong option. */
 struct attachment attachment_parse(char *text);
-/* Attaches; the link lives as long as this process. Fails in stage "attach". */
-void attachment_make(struct attachment *attachment, const char *target);
+/*
+ * Attaches; the link lives as long as this process. `pid` is the only process in which a function is probed, or −1: whichever
+ * maps the target. Fails in stage "attach".
+ */
+void attachment_make(struct attachment *attachment, const char *target, int pid);
 /* Fields `attach: {kind, function}, attach_ns` in the program's entry. */
 void attachment_report(struct json *json, const struct attachment *attachment);

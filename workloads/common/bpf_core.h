@@ -25,11 +25,15 @@ typedef __u32 __wsum;
 enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERF_EVENT_ARRAY = 4,
 	BPF_MAP_TYPE_PERCPU_HASH = 5,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
 enum { BPF_ANY = 0 };
+
+#define BPF_F_CURRENT_CPU 0xffffffffULL
 
 enum { ENOENT = 2, EINVAL = 22 };
 
@@ -44,6 +48,8 @@ struct pt_regs {
 	unsigned long ip, cs, flags, sp, ss;
 };
 #define ARGUMENT_1(context) ((context)->di)
+#define ARGUMENT_2(context) ((context)->si)
+#define RESULT(context) ((context)->ax)
 #else
 #error "no register file for this architecture: add its struct pt_regs and ARGUMENT_1"
 #endif

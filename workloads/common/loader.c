@@ -4,6 +4,7 @@
  */
 #include "attach.h"
 #include "counters.h"
+#include "events.h"
 #include "maps.h"
 #include "object.h"
 #include "only.h"
@@ -21,11 +22,11 @@ struct fill {
 };
 
 struct plan {
-	const char *object, *target;
+	const char *object, *target, *events, *capture;
 	struct attachment attachments[MOST];
 	struct fill fills[MOST];
 	unsigned n_attachments, n_fills;
-	int mount;
+	int mount, pid;
 };
 
 static struct fill parse_fill(char *text)
@@ -48,11 +49,17 @@ static void take_option(struct plan *plan, int option)
 		plan->attachments[plan->n_attachments++] = attachment_parse(optarg);
 	else if (option == 'f' && plan->n_fills < MOST)
 		plan->fills[plan->n_fills++] = parse_fill(optarg);
+	else if (option == 'p')
+		plan->pid = (int)number_option("--pid", optarg);
+	else if (option == 'e')
+		plan->events = optarg;
+	else if (option == 'c')
+		plan->capture = optarg;
 	else if (option == 'm')
 		plan->mount = 1;
 	else
 		fail_options("usage: loader --object FILE --target FILE --attach KIND:PROGRAM:PLACE… [--fill MAP:ENTRIES…] "
-			     "[--mount-tracefs]");
+			     "[--pid PID] [--events MAP [--capture FILE]] [--mount-tracefs]");
 }
 
 static struct plan parse_options(int argc, char **argv)
@@ -62,10 +69,13 @@ static struct plan parse_options(int argc, char **argv)
 		{ "target", required_argument, NULL, 't' },
 		{ "attach", required_argument, NULL, 'a' },
 		{ "fill", required_argument, NULL, 'f' },
+		{ "pid", required_argument, NULL, 'p' },
+		{ "events", required_argument, NULL, 'e' },
+		{ "capture", required_argument, NULL, 'c' },
 		{ "mount-tracefs", no_argument, NULL, 'm' },
 		{},
 	};
-	struct plan plan = {};
+	struct plan plan = { .pid = -1 };
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -94,7 +104,7 @@ static void report_ready(const struct plan *plan, const struct object *object, u
 	reply_end(&ready);
 }
 
-static void answer_commands(struct object *object)
+static void answer_commands(const struct plan *plan, struct object *object)
 {
 	const char *line;
 	uint64_t pid;
@@ -105,6 +115,8 @@ static void answer_commands(struct object *object)
 			reply_text("OK reset");
 		} else if (command_is(line, "read", 0, NULL)) {
 			counters_report(object);
+		} else if (plan->events && command_is(line, "events", 0, NULL)) {
+			events_report();
 		} else if (command_is(line, "only", 1, &pid)) {
 			only_watch(object, (uint32_t)pid);
 			reply_text("OK only");
@@ -132,9 +144,11 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < plan.n_fills; i++)
 		map_fill(&object, plan.fills[i].map, (uint32_t)plan.fills[i].entries);
 	fill_ns = now_ns() - start;
+	if (plan.events)
+		events_start(&object, plan.events, plan.capture);
 	for (unsigned i = 0; i < plan.n_attachments; i++)
-		attachment_make(&plan.attachments[i], plan.target);
+		attachment_make(&plan.attachments[i], plan.target, plan.pid);
 	report_ready(&plan, &object, fill_ns);
-	answer_commands(&object);
+	answer_commands(&plan, &object);
 	return 0;
 }
