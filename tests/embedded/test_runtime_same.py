@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from .compile import LIBBPF, bpf_object, program
-from .conftest import Segment
+from .conftest import ROOT, Segment
 from .talk import Program
 
 KERNEL = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
@@ -35,6 +36,12 @@ def test_maps_of_every_kind(built: Path, segment: Segment) -> None:
     assert "events: made" in kernel.stdout
     assert own.stdout.splitlines() == kernel.stdout.splitlines()
     assert not segment.file.exists()
+
+
+def test_every_kind_of_map_is_made_by_a_test() -> None:
+    kinds = set(re.findall(r"\[(BPF_MAP_TYPE_\w+)\]", (ROOT / "embedded/runtime/map.c").read_text()))
+    assert len(kinds) > 10
+    assert kinds <= set(re.findall(r"BPF_MAP_TYPE_\w+", (ROOT / "embedded/runtime/tests/maps.c").read_text()))
 
 
 def events(

@@ -236,26 +236,24 @@ static void lpm(void)
 	make("LPM trie, preallocated", BPF_MAP_TYPE_LPM_TRIE, 8, 4, 4, 0);
 }
 
-static void lru(void)
+static void lru(const char *name, enum bpf_map_type type)
 {
-	int map = make("LRU hash", BPF_MAP_TYPE_LRU_HASH, 4, 8, 256, 0);
+	int map = make(name, type, 4, 8, 256, 0);
+	uint64_t values[type == BPF_MAP_TYPE_LRU_HASH ? 1 : libbpf_num_possible_cpus()];
 	uint32_t found = 0;
 
 	for (uint32_t i = 0; i < 5000; i++) {
-		uint64_t value = i;
-
-		if (bpf_map_update_elem(map, &i, &value, BPF_ANY))
+		memset(values, 0, sizeof(values));
+		values[0] = i;
+		if (bpf_map_update_elem(map, &i, values, BPF_ANY))
 			printf("update %u: %s\n", i, strerror(errno));
 	}
-	for (uint32_t i = 0; i < 5000; i++) {
-		uint64_t value;
-
-		if (!bpf_map_lookup_elem(map, &i, &value)) {
+	for (uint32_t i = 0; i < 5000; i++)
+		if (!bpf_map_lookup_elem(map, &i, values)) {
 			found++;
-			if (value != i)
-				printf("%u has the value %lu\n", i, value);
+			if (values[0] != i)
+				printf("%u has the value %lu\n", i, values[0]);
 		}
-	}
 	printf("never more than there is room for: %s, and more than half of it: %s\n", found <= 256 ? "yes" : "no",
 	       found >= 128 ? "yes" : "no");
 	close(map);
@@ -310,11 +308,13 @@ int main(void)
 	array();
 	per_cpu("per-CPU array", BPF_MAP_TYPE_PERCPU_ARRAY);
 	per_cpu("per-CPU hash", BPF_MAP_TYPE_PERCPU_HASH);
+	per_cpu("per-CPU LRU hash", BPF_MAP_TYPE_LRU_PERCPU_HASH);
 	queue("queue", BPF_MAP_TYPE_QUEUE);
 	queue("stack", BPF_MAP_TYPE_STACK);
 	bloom();
 	lpm();
-	lru();
+	lru("LRU hash", BPF_MAP_TYPE_LRU_HASH);
+	lru("per-CPU LRU hash", BPF_MAP_TYPE_LRU_PERCPU_HASH);
 	batches();
 	information();
 	make("ring buffer", BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0);
