@@ -12,7 +12,7 @@ import pytest
 pytest.register_assert_rewrite("tests.system.bad_luck", "tests.system.troubles")
 
 from .bad_luck import Checkout, copy, kernel_obstacle, make_template, obstacle  # noqa: E402
-from .packages_here import first, items, tree  # noqa: E402, F401 - fixtures
+from .packages_here import first, items, run, tree  # noqa: E402, F401 - fixtures
 
 NAME = "bad luck, ü and ✓"
 """Every checkout lies in a directory that quoting, splitting and ASCII would break on."""

@@ -1,187 +1,38 @@
-"""Third-party packages really used: servers serve, file systems mount, compilers compile, libraries are linked.
+"""Third-party packages really used: servers answer, file systems mount, compilers compile, libraries are linked.
 
-What a later experiment needs of one is shown here: modules of ours in nginx, symbols for probes, scripts in wrk.
+Of nginx and wrk in test_packages_nginx.py.
 """
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import os
-import shutil
-import signal
-import socket
-import ssl
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bpfbench.store.tree import delete
-
 from .packages import model
-from .packages_here import Tree
-
-SOON = 20.0
-
-Run = Callable[..., subprocess.Popen[str]]
+from .packages_here import SOON, Run, Tree, say, until
 
 pytestmark = [pytest.mark.system, pytest.mark.long]
 
 
-@pytest.fixture
-def run() -> Iterator[Run]:
-    """Start servers that end with the test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*argv: object, **options: Any) -> subprocess.Popen[str]:
-        process: subprocess.Popen[str] = subprocess.Popen(
-            list(map(str, argv)), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in reversed(started):
-        process.terminate()
-        try:
-            process.wait(SOON)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def say(*argv: object, **options: Any) -> str:
-    done = subprocess.run(
-        list(map(str, argv)), capture_output=True, text=True, check=False, timeout=120, **options
-    )
-    assert done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}{done.stderr}"
-    return str(done.stdout)
-
-
-def until(happened: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
-    end = time.monotonic() + SOON
-    while not happened():
-        if process and process.poll() is not None:
-            pytest.fail(f"ended with {process.returncode}: {process.stdout.read() if process.stdout else ''}")
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
-
-
-CONFIGURATION = """\
-daemon off;
-worker_processes 1;
-events {{ worker_connections 64; }}
-http {{
-    access_log off;
-    server {{
-        listen 127.0.0.1:{port} ssl;
-        ssl_protocols TLSv1.3;
-        ssl_certificate cert.pem;
-        ssl_certificate_key key.pem;
-        root www;
-    }}
-}}
-"""
-PAGE = "a page of 4 KiB" + "." * 4081
-
-
-@pytest.fixture
-def nginx(tree: Tree, run: Run) -> Iterator[int]:
-    """An nginx that serves one page over TLS 1.3 on the port that is returned."""
-    if shutil.which("openssl") is None:
-        pytest.skip("not installed: openssl")
-    # Its worker is another user when root starts it, so not in a directory of pytest's.
-    place = Path(tempfile.mkdtemp(prefix="bpfbench-test-"))
-    place.chmod(0o755)
-    (place / "www").mkdir()
-    (place / "www" / "page.txt").write_text(PAGE)
-    say(
-        "openssl", "req", "-x509", "-nodes", "-days", "1",
-        "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-        "-subj", "/CN=localhost", "-keyout", place / "key.pem", "-out", place / "cert.pem",
-    )  # fmt: skip
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        bound.listen(64)
-        port = bound.getsockname()[1]
-        (place / "nginx.conf").write_text(CONFIGURATION.format(port=port))
-        # In this way it takes over the sockets of an older nginx: nobody can have taken the port meanwhile.
-        descriptor = bound.fileno()
-        process = run(
-            tree("nginx") / "sbin" / "nginx", "-p", place, "-c", "nginx.conf", pass_fds=[descriptor],
-            env={"NGINX": f"{descriptor};"},
-        )  # fmt: skip
-        until((place / "nginx.pid").exists, process)
-    yield port
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(SOON) == 0, process.stdout and process.stdout.read()
-    delete(place)
-
-
-def get_page(port: int) -> tuple[int, str, str | None]:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=SOON)
-    connection.request("GET", "/page.txt")
-    version = connection.sock.version()
-    answer = connection.getresponse()
-    with contextlib.closing(connection):
-        return answer.status, answer.read().decode(), version
-
-
-def test_nginx_serves_a_file_over_tls_1_3(nginx: int) -> None:
-    assert get_page(nginx) == (200, PAGE, "TLSv1.3")
-
-
-def test_nginx_finds_libssl_at_run_time_and_mentions_no_place(tree: Tree) -> None:
-    program = tree("nginx") / "sbin" / "nginx"
-    needed = say("readelf", "-d", program)
-    assert "libssl.so" in needed
-    assert "RUNPATH" not in needed
-    assert "RPATH" not in needed
-
-
-MODULE = """\
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
-static ngx_http_module_t context;
-ngx_module_t ngx_nothing_module = {
-	NGX_MODULE_V1, &context, NULL, NGX_HTTP_MODULE,
-	NULL, NULL, NULL, NULL, NULL, NULL, NULL, NGX_MODULE_V1_PADDING
-};
-ngx_module_t *ngx_modules[] = { &ngx_nothing_module, NULL };
-char *ngx_module_names[] = { "ngx_nothing_module", NULL };
-char *ngx_module_order[] = { NULL };
-"""
-
-
-def test_nginx_loads_a_module_that_was_compiled_against_it(tree: Tree, tmp_path: Path) -> None:
-    (tmp_path / "module.c").write_text(MODULE)
-    places = ("core", "event", "os/unix", "http", "http/modules", "http/v2", "objs")
-    includes = [f"-I{tree('nginx') / 'include' / place}" for place in places]
-    say("gcc", "-shared", "-fPIC", *includes, "module.c", "-o", "module.so", cwd=tmp_path)
-    (tmp_path / "nginx.conf").write_text("load_module module.so;\nevents {}\n")
-    say(tree("nginx") / "sbin" / "nginx", "-t", "-p", tmp_path, "-c", "nginx.conf")
-
-
-def test_wrk_measures_that_nginx(nginx: int, tree: Tree) -> None:
-    wrk = tree("wrk") / "bin" / "wrk"
-    said = say(wrk, "-t1", "-c2", "-d1s", f"https://127.0.0.1:{nginx}/page.txt")
-    assert "requests in" in said
-    assert "Non-2xx" not in said
-    assert "Socket errors" not in said
-    assert int(said.split(" requests in")[0].split()[-1]) > 0
-    assert "libssl" not in say("readelf", "-d", wrk), (
-        "its TLS must not be seen by probes on the system's libssl"
-    )
+@pytest.mark.parametrize(
+    ("name", "program", "function"),
+    [
+        ("nginx", "sbin/nginx", "ngx_http_process_request"),
+        ("redis", "bin/redis-server", "processCommand"),
+        ("libfuse", "bin/passthrough", "fuse_session_process_buf"),
+        ("wrk", "bin/wrk", "ssl_connect"),
+    ],
+)
+def test_programs_to_be_probed_keep_their_symbols(name: str, program: str, function: str, tree: Tree) -> None:
+    sections = say("readelf", "--sections", "--wide", tree(name) / program)
+    assert " .symtab " in sections
+    assert " .debug_info " in sections
+    symbols = say("nm", "--defined-only", tree(name) / program).splitlines()
+    assert any(line.lower().split()[1:] == ["t", function.lower()] for line in symbols)
 
 
 def test_redis_answers(tree: Tree, run: Run, tmp_path: Path) -> None:
@@ -203,7 +54,7 @@ def test_redis_answers(tree: Tree, run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["passthrough", "passthrough_ll", "passthrough_hp"])
-def test_passthrough_mounts_and_reads(program: str, tree: Tree, run: Run, tmp_path: Path) -> None:
+def test_passthrough_mounts_reads_writes_and_unmounts(program: str, tree: Tree, run: Run, tmp_path: Path) -> None:
     if os.geteuid() != 0 or not os.access("/dev/fuse", os.W_OK):
         pytest.skip("needs root and /dev/fuse")
     below, mount = tmp_path / "below", tmp_path / "mount"
@@ -222,8 +73,13 @@ def test_passthrough_mounts_and_reads(program: str, tree: Tree, run: Run, tmp_pa
         assert (mount / "file").read_text() == "read through FUSE"
         (mount / "new").write_text("written through FUSE")
         assert (below / "new").read_text() == "written through FUSE"
+        say("umount", mount)
+        assert process.wait(SOON) == 0, process.stdout and process.stdout.read()
+        assert not os.path.ismount(mount)
+        assert list(mount.iterdir()) == []
     finally:
-        subprocess.run(["umount", "-l", str(mount)], check=False, capture_output=True)
+        if os.path.ismount(mount):
+            subprocess.run(["umount", "-l", str(mount)], check=False, capture_output=True)
 
 
 def test_luajit_evaluates_and_compiles(tree: Tree, tmp_path: Path) -> None:
