@@ -42,7 +42,8 @@ RUNNER = f"#!{sys.executable} -IS\n" + textwrap.dedent("""
             if fault == "no time":
                 rounds = [0 if wanted > 1 else 10**7] * wanted
             hits = calls * wanted * 2 - (1 if fault == "lost" else 0)
-            say("DONE", hits=hits, calls=calls * wanted, result="02" if fault == "result" else "01", memory="bb" if fault == "memory" else "aa",
+            say("DONE", hits=hits, calls=calls * wanted,
+                result="02" if fault == "result" else "01", memory="bb" if fault == "memory" else "aa",
                 cpu_ns=1000, rounds=rounds, calm=calm, core=900)
 """)
 
@@ -139,9 +140,10 @@ def test_after_a_crash_the_next_sample_has_a_new_process(bench):
 
 def test_where_executions_are_counted_the_count_must_be_exact(bench):
     bench, cell = bench
-    sample, plan = engine.create().pilot(bench, cell(case=2))
+    driver = engine.create()
+    sample, plan = driver.pilot(bench, cell(case=2))
     assert sample.proof.expected == sample.proof.observed == 2 * plan["calls"] * engine.ROUNDS
-    sample, _ = engine.create().pilot(bench, cell("lost", case=2))
+    sample, _ = driver.pilot(bench, cell("lost", case=2))
     assert sample.status == "failed"
     assert "executions" in sample.reason
 
