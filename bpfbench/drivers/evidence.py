@@ -59,25 +59,27 @@ def of_log(log: Log, work: Path, backend: str | None) -> Evidence:
 
     That hooks are its own mechanism's (``backend``) follows from its library being mapped and the attaching being its own word.
     """
-    found: dict[str, str] = {}
-    for side, name in (("loader", log.loader), ("target", log.target)):
-        path = Path(name.replace("{work}", str(work)))
+    found = {}
+    for side, names in (("loader", log.loader), ("target", log.target)):
         try:
-            with privileged():  # under sudo, it is root's and we are not
-                lines = path.read_text(errors="replace").splitlines()
+            lines = [line for name in names for line in _lines(Path(name.replace("{work}", str(work))))]
         except OSError as error:
-            return Evidence(wrong=f"the {side}'s log cannot be read: {path.name}: {error.strerror}")
-        wrong = next((line for line in lines if re.search(log.failed, line)), None)
-        if wrong:
+            return Evidence(wrong=f"the {side}'s log cannot be read: {error.filename}: {error.strerror}")
+        if wrong := next((line for line in lines if re.search(log.failed, line)), None):
             return Evidence(wrong=f"the {side}'s log says: {wrong.strip()}")
-        found[side] = "\n".join(lines)
-    if not re.search(log.ready, found["target"], re.MULTILINE):
+        found[side] = lines
+    if not any(re.search(log.ready, line) for line in found["target"]):
         return Evidence(wrong=f"the target's log does not say that anything was attached ({log.ready})")
-    engines = {match[1] for match in re.finditer(log.engine, found["target"], re.MULTILINE)}
-    if len(engines) != 1:
-        told = " and ".join(sorted(engines)) or "none"
-        return Evidence(wrong=f"the target's log must name one engine ({log.engine}), it names {told}")
-    return Evidence(engines.pop(), backend)
+    engines = {side: {match[1] for line in lines if (match := re.search(log.engine, line))} for side, lines in found.items()}
+    if engines["loader"] != engines["target"] or len(engines["target"]) != 1:
+        told = " and the ".join(f"{side}'s {' and '.join(sorted(names)) or 'none'}" for side, names in engines.items())
+        return Evidence(wrong=f"both logs must name one engine ({log.engine}): the {told}")
+    return Evidence(engines["target"].pop(), backend)
+
+
+def _lines(path: Path) -> list[str]:
+    with privileged():  # under sudo, it is root's and we are not
+        return path.read_text(errors="replace").splitlines()
 
 
 def unmapped(pid: int, preload: str) -> str | None:

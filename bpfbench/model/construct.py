@@ -124,8 +124,12 @@ def _runtime(document: Document) -> Runtime:
         engine=data.get("engine"),
         backend=data.get("backend"),
         status=data.get("status"),
-        log=Log(**data["log"]) if "log" in data else None,
+        log=_log(data["log"]) if "log" in data else None,
     )
+
+
+def _log(data: _Plain) -> Log:
+    return Log(_texts(data, "loader"), _texts(data, "target"), data["failed"], data["ready"], data["engine"])
 
 
 def _experiment(document: Document, runtimes: Mapping[str, Runtime]) -> Experiment:

@@ -158,18 +158,19 @@ def _runtime(documents: Documents, document: Document) -> None:
 
 def _log(documents: Documents, document: Document) -> None:
     for name, groups in (("failed", 0), ("ready", 0), ("engine", 1)):
-        path, pattern = ("log", name), text(document, ("log", name))
+        pattern, at = text(document, ("log", name)), ("log", name)
         try:
             found = re.compile(pattern or "()").groups
         except re.error as error:
-            documents.wrong(document, path, f"{pattern!r} is no regular expression: {error}", "a regular expression")
+            documents.wrong(document, at, f"{pattern!r} is no regular expression: {error}", "a regular expression")
         else:
             if found < groups:
                 message = f"{pattern!r} has no group that would be the engine's name"
-                documents.wrong(document, path, message, "a pattern with a group, in ( )")
-    files = [text(document, ("log", side)) for side in ("loader", "target")]
-    if files[0] and files[0] == files[1]:
-        documents.wrong(document, ("log", "target"), f'"{files[1]}" is the loader\'s log', "another file than the loader's")
+                documents.wrong(document, at, message, "a pattern with a group, in ( )")
+    loaders = {file for _, file in texts(document, ("log", "loader"))}
+    for path, file in texts(document, ("log", "target")):
+        if file in loaders:
+            documents.wrong(document, path, f'"{file}" is the loader\'s log', "another file than the loader's")
 
 
 def _experiment(documents: Documents, document: Document, requirements: set[str]) -> None:

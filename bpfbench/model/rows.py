@@ -95,8 +95,13 @@ def runtime_row(runtime: Runtime) -> Row:
 def runtime(row: Row) -> Runtime:
     """Undo ``runtime_row``."""
     plain, at, lists, rest, log = row
-    values: Row = [*plain, Location(*at), *map(tuple, lists), *rest, log and Log(*log)]
+    values: Row = [*plain, Location(*at), *map(tuple, lists), *rest, log and _log(log)]
     return Runtime(*values)
+
+
+def _log(row: Row) -> Log:
+    loader, target, *patterns = row
+    return Log(tuple(loader), tuple(target), *patterns)
 
 
 def experiment_row(experiment: Experiment) -> Row:

@@ -123,16 +123,16 @@ class Package:
 class Log:
     """Where a runtime writes its log, and what the lines in it mean. Patterns are regular expressions, looked for in each line."""
 
-    loader: str
-    """The loader's file; places as in the environments."""
-    target: str
-    """The target's file, another one than the loader's."""
+    loader: tuple[str, ...]
+    """The loader's files; places as in the environments. What it prints is in ``{work}/loader.out`` and ``.err``."""
+    target: tuple[str, ...]
+    """The target's files, others than the loader's. What it prints is in ``{work}/victim.out`` and ``.err``."""
     failed: str
-    """A line of either file in which this is found fails the sample: runtimes go on, bare, after most errors."""
+    """A line of any file in which this is found fails the sample: runtimes go on, bare, after most errors."""
     ready: str
-    """Found in the target's file once its programs are attached."""
+    """Found in the target's files once its programs are attached."""
     engine: str
-    """Found in the target's file; its first group is the engine that programs are run by."""
+    """Found in the files of both; its first group is the engine that programs are run by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
 """What a runtime's log proves, and what speaks against a sample."""
 
+import pytest
+
 from bpfbench.drivers.evidence import of_log
 from bpfbench.model.types import Log
 
-LOG = Log("{work}/loader/run.log", "{work}/target/run.log", r"\[(error|critical)\]", "Attached all", r"engine: (\S+)")
-LOADER = "[info][7] serving\n"
+TARGETS = ("{work}/target/run.log", "{work}/target/out")
+LOG = Log(("{work}/loader/run.log",), TARGETS, r"\[(error|critical)\]", "Attached all", r"engine: (\S+)")
+LOADER = "[info][7] engine: fast\n[info][7] serving\n"
 TARGET = "[info][8] engine: fast\n[info][8] Attached all\n"
 
 
@@ -13,6 +16,7 @@ def evidence(work, loader=LOADER, target=TARGET):
         if text is not None:
             (work / side).mkdir()
             (work / side / "run.log").write_text(text)
+            (work / side / "out").write_text("READY {}\n")
     return of_log(LOG, work, "hook")
 
 
@@ -34,11 +38,16 @@ def test_without_readiness_nothing_is_proved(tmp_path):
     assert found.engine is None
 
 
-def test_one_engine_must_be_named(tmp_path):
-    for number, (lines, told) in enumerate((("Attached all\n", "none"), (f"{TARGET}engine: slow\n", "fast and slow"))):
-        work = tmp_path / str(number)
-        work.mkdir()
-        assert f"it names {told}" in evidence(work, target=lines).wrong
+@pytest.mark.parametrize(
+    ("loader", "target", "told"),
+    [
+        (LOADER, "Attached all\n", "the loader's fast and the target's none"),
+        (LOADER, f"{TARGET}engine: slow\n", "the target's fast and slow"),
+        (LOADER.replace("fast", "slow"), TARGET, "the loader's slow and the target's fast"),
+    ],
+)
+def test_both_sides_must_name_the_same_engine(tmp_path, loader, target, told):
+    assert told in evidence(tmp_path, loader, target).wrong
 
 
 def test_the_same_engine_may_be_named_twice(tmp_path):

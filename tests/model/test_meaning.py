@@ -18,7 +18,7 @@ WRONG = [
     # file, what stands there, what is written instead, field, part of the message, part of the hint
     (RUNTIME, "failed: '\\[error\\]'", "failed: '[error'", "log.failed", "no regular expression", ""),
     (RUNTIME, "(\\S+)", "\\S+", "log.engine", "no group", ""),
-    (RUNTIME, "target/shim.log", "loader/shim.log", "log.target", "the loader's log", ""),
+    (RUNTIME, "target/shim.log", "loader/shim.log", "log.target[0]", "the loader's log", ""),
     (PROBE, "experiment: probe", "experiment: prove", "experiment", "not the name of its file", '"probe"'),
     (PROBE, "driver: probe_pair", "driver: probe_pear", "driver", "no driver is called", '"probe_pair"'),
     (PROBE, "packages: [probe]", "packages: [prob]", "packages[0]", "no package is called", '"probe"'),
