@@ -35,7 +35,8 @@ def of_kernel(loaded: Mapping[str, Any], backend: str | None) -> Evidence:
 def of_status(path: Path) -> Evidence:
     """A userspace runtime tells by the file that its agent leaves when the target ends.
 
-    It must name engine and backend, report no error, list at least one program, and none that was not attached.
+    It must name engine and backend, report no error, list at least one program, and none that was not attached or that says
+    of itself that it was compiled by another engine.
     """
     try:
         told = json.loads(path.read_bytes())
@@ -50,6 +51,9 @@ def of_status(path: Path) -> Evidence:
         wrong = "the agent has attached no program"
     if not wrong and told.get("missed"):
         wrong = f"the agent missed {told['missed']} hits"
+    others = sorted({str(one["engine"]) for one in programs if one.get("engine", engine) != engine})
+    if not wrong and others:
+        wrong = f"the agent's engine is {engine}, but programs were compiled by {', '.join(others)}"
     details = {"verification": sorted({str(one.get("verification")) for one in programs})}
     return Evidence(engine, backend, details, wrong)
 

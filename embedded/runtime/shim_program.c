@@ -85,15 +85,21 @@ static int refer_all(struct loading *loading, const union bpf_attr *attr)
 
 /* --- our engine: what it cannot compile, and helpers that are not there, are refused now and not in the target --- */
 
-static enum eb_engine engine_here(void)
+static enum eb_engine engine_asked_for(void)
 {
 	static int known;
 	static enum eb_engine engine;
 	char error[256];
 
 	if (!known++ && eb_program_engine(&engine, error, sizeof(error)))
-		eb_log_info("%s: the loader asks the JIT instead", error); /* what is not supported is the same */
-	return eb_engine_available(engine) ? engine : EB_JIT;
+		eb_log_info("%s: the loader asks the JIT instead", error);
+	return engine;
+}
+
+/* What is not supported is the same for all. */
+static enum eb_engine engine_here(void)
+{
+	return eb_engine_available(engine_asked_for()) ? engine_asked_for() : EB_JIT;
 }
 
 static int try_engine(struct loading *loading, const union bpf_attr *attr, struct eb_program_record *record)
@@ -105,7 +111,7 @@ static int try_engine(struct loading *loading, const union bpf_attr *attr, struc
 
 	if (error)
 		return error;
-	record->code_size = (uint32_t)code.text_size;
+	record->code_size = code.engine == engine_asked_for() ? (uint32_t)code.text_size : 0;
 	eb_free(&code);
 	return 0;
 }

@@ -1,8 +1,10 @@
 """What a runtime's log proves, and what speaks against a sample."""
 
+import json
+
 import pytest
 
-from bpfbench.drivers.evidence import of_log
+from bpfbench.drivers.evidence import of_log, of_status
 from bpfbench.model.types import Log
 
 TARGETS = ("{work}/target/run.log", "{work}/target/out")
@@ -56,3 +58,23 @@ def test_the_same_engine_may_be_named_twice(tmp_path):
 
 def test_a_log_that_is_not_there_proves_nothing(tmp_path):
     assert "the target's log cannot be read" in evidence(tmp_path, target=None).wrong
+
+
+def status(work, engine="llvm", **more):
+    listed = [{"program": "p", "engine": engine, "verification": "kernel", "error": None}]
+    told = {"engine": "llvm", "backend": "gum", "missed": 0, "error": None, "programs": listed, **more}
+    (work / "status.json").write_text(json.dumps(told))
+    return of_status(work / "status.json")
+
+
+def test_a_status_proves_engine_and_backend(tmp_path):
+    found = status(tmp_path)
+    assert (found.engine, found.backend, found.wrong) == ("llvm", "gum", None)
+
+
+def test_what_speaks_against_a_status(tmp_path):
+    assert "programs were compiled by jit" in status(tmp_path, engine="jit").wrong
+    assert status(tmp_path, error="no gum").wrong == "no gum"
+    assert "missed 3 hits" in status(tmp_path, missed=3).wrong
+    assert "attached no program" in status(tmp_path, programs=[]).wrong
+    assert status(tmp_path, programs=[{"program": "p", "error": "no such function"}]).wrong == "no such function"
