@@ -1,0 +1,59 @@
+"""Tests of the runtime once more, with AddressSanitizer and UBSan in all of shim.so and agent.so that is not hook/.
+
+hook/ itself changes code and looks at stacks; what of it runs without a hit is in test_hook.py, the engine in test_engine.py,
+maps under threads in test_runtime_stress.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .compile import ROOT
+from .conftest import package
+from .sanitized import build
+
+SHORT = ("test_runtime_same.py", "test_runtime_syscalls.py", "test_runtime_faults.py")
+LONG = ("test_runtime.py", "test_pitfalls.py", "test_injection.py")
+
+# A longjmp over our frames leaves their surroundings poisoned; the sanitizers' own system calls are no hits that were missed.
+NOT = "not jumps_out_of_signals and not answered"
+
+
+@pytest.fixture(scope="session")
+def sanitized(runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tree with sanitizers in it."""
+    tree = build(package("embedded"), runtime, tmp_path_factory.mktemp("sanitized"))
+    for name in ("shim.so", "agent.so"):
+        needed = subprocess.run(["nm", "-D", tree / name], capture_output=True, text=True, check=True).stdout
+        assert "U __asan_report_store8" in needed
+        assert "U __ubsan_handle_pointer_overflow_abort" in needed
+    return tree
+
+
+def again(tree: Path, files: tuple[str, ...]) -> int:
+    """Run the tests with this tree, and return how many passed; none may fail."""
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", NOT]
+    done = subprocess.run(
+        [*argv, *(str(ROOT / "tests/embedded" / name) for name in files)],
+        cwd=ROOT, env={**os.environ, "EMBEDDED_TREE": str(tree)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    found = re.search(r"(\d+) passed", done.stdout)
+    assert found, done.stdout
+    return int(found[1])
+
+
+def test_loader_and_target(sanitized: Path) -> None:
+    """Maps of every kind, events, tail calls, system calls, bad addresses."""
+    assert again(sanitized, SHORT) >= 5
+
+
+@pytest.mark.long  # a minute
+def test_all_that_starts_loaders_and_targets(sanitized: Path) -> None:
+    assert again(sanitized, LONG) >= 80
