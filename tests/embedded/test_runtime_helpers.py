@@ -94,17 +94,20 @@ def test_helpers_give_what_the_kernels_give(built: Path, segment: Segment, engin
     assert "1 2 3 19 words\n" in printed
 
 
-def test_an_unknown_helper_is_refused_at_load_by_its_name(built: Path, segment: Segment, tmp_path: Path) -> None:
-    source = tmp_path / "unknown.bpf.c"
+def compiled(tree: Path, program: str) -> Path:
+    """Compile a program, whatever verifiers say of it."""
+    source, made = tree / "refused.bpf.c", tree / "refused.bpf.o"
     source.write_text(
-        "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n"
-        'char LICENSE[] SEC("license") = "GPL";\n'
-        'SEC("uprobe") int who(void *context) { return bpf_get_current_task_btf() == 0; }\n'
+        f'#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\nchar LICENSE[] SEC("license") = "GPL";\n{program}'
     )
     multiarch = subprocess.check_output(["gcc", "-print-multiarch"], text=True).strip()
-    made = tmp_path / "unknown.bpf.o"
     argv = ["clang", "-target", "bpf", "-O2", "-g", f"-I/usr/include/{multiarch}", "-c", source, "-o", made]
     subprocess.run(argv, check=True)
+    return made
+
+
+def test_an_unknown_helper_is_refused_at_load_by_its_name(built: Path, segment: Segment, tmp_path: Path) -> None:
+    made = compiled(tmp_path, 'SEC("uprobe") int on_tick(void *context) { return bpf_get_current_task_btf() == 0; }\n')
     loader = Program([built / "usdt", made, built / "target"], segment.loader())
     assert loader.line().startswith("FAILED")
     assert "bpf_get_current_task_btf" in loader.errors()
@@ -155,3 +158,19 @@ def test_a_killed_loaders_semaphores_go_down(built: Path, segment: Segment) -> N
         eventually(lambda: target.ask("fire 1") == "fired 0 semaphore 0", "nobody listens any more")
     target.end_input()
     assert target.process.wait() == 0
+
+
+# --- verification -------------------------------------------------------------------------------------------------
+
+
+@needs_kernel
+def test_what_the_kernels_verifier_refuses_is_refused_in_its_words(built: Path, segment: Segment, tmp_path: Path) -> None:
+    made = compiled(tmp_path, 'SEC("uprobe") int on_tick(long *context) { return *(long *)context[0]; }\n')
+    said = []
+    for env in (KERNEL, segment.loader()):
+        loader = Program([built / "usdt", made, built / "usdt"], env)
+        assert loader.line().startswith("FAILED")
+        said.append(loader.errors())
+    assert "R1 invalid mem access 'scalar'" in said[1]
+    refusals = [[line for line in text.splitlines() if not line.startswith("verification time")] for text in said]
+    assert refusals[1] == refusals[0]

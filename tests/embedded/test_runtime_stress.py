@@ -12,7 +12,7 @@ from .conftest import ROOT
 
 SOURCES = (
     "common/log.c", "runtime/process.c", "runtime/segment.c", "runtime/object.c", "runtime/thread.c",
-    "runtime/map.c", "runtime/helpers.c", "runtime/helpers_map.c", "runtime/format.c", "runtime/fault.c",
+    "runtime/map.c", "runtime/helpers.c", "runtime/helpers_map.c", "runtime/helpers_process.c", "runtime/format.c", "runtime/fault.c",
     "runtime/fault_none.c", "runtime/fault_copy.S", "runtime/tests/stress.c",
 )
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-g", "-Wall", "-Wextra", "-Werror", "-I."]
