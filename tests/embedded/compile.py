@@ -18,10 +18,10 @@ def program(name: str, tree: Path, *options: str, source: Path = TESTS) -> Path:
     return made
 
 
-def bpf_object(name: str, tree: Path, *, source: Path = TESTS) -> Path:
+def bpf_object(name: str, tree: Path, *options: str, source: Path = TESTS) -> Path:
     """Compile one file of BPF programs."""
     made = tree / f"{name}.bpf.o"
     multiarch = subprocess.check_output(["gcc", "-print-multiarch"], text=True).strip()
     argv = ["clang", "-target", "bpf", "-O2", "-g", "-mcpu=v3", f"-I/usr/include/{multiarch}"]
-    subprocess.run([*argv, "-c", source / f"{name}.bpf.c", "-o", made], check=True)
+    subprocess.run([*argv, *options, "-c", source / f"{name}.bpf.c", "-o", made], check=True)
     return made
