@@ -27,6 +27,8 @@ _DEVELOPMENT = re.compile(r"^/usr/include/|\.pc$|^(?:/usr)?/lib/(?:[^/]+/)?[^/]+
 """Files that only a package for developing has."""
 _RUNTIME = re.compile(r"^(?:/usr)?/lib(?:64)?/(?:[^/]+/)?[^/]+\.so\.[^/]*$")
 _FIELD = re.compile(r"^(Package|Status|Architecture|Version|Depends|Pre-Depends): (.*)$", re.MULTILINE)
+_THERE = {"installed", "triggers-pending", "triggers-awaited"}
+"""States of a package whose files are in place; the latter two while another one is being installed."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _EVERYWHERE = ("/usr/include", "/usr/local/include")
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/pkgconfig")
@@ -155,7 +157,7 @@ def _read_status(path: Path) -> dict[str, Installed]:
     found = {}
     for stanza in path.read_text("utf-8", "replace").split("\n\n"):
         fields = dict(_FIELD.findall(stanza))
-        if fields.get("Status", "").endswith(" installed"):
+        if fields.get("Status", "").rpartition(" ")[2] in _THERE:
             depends = f"{fields.get('Depends', '')}, {fields.get('Pre-Depends', '')}"
             words = [_NAME.match(word.strip()) for word in re.split(r"[,|]", depends)]
             package = Installed(

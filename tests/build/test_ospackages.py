@@ -118,3 +118,18 @@ def test_without_dpkg_all_development_files_count_together(tmp_path: Path) -> No
     assert identity == packages.identity([], [])
     if Path("/usr/include/stdio.h").exists():
         assert "/usr/include/stdio.h" in packages.covers([], [])
+
+
+@pytest.mark.parametrize("state", ["triggers-pending", "triggers-awaited"])
+def test_while_something_else_is_being_installed_nothing_changes(dpkg: Dpkg, state: str) -> None:
+    before = dpkg.look().identity(["libthing-dev"], [])
+    for name, stanza in dpkg.stanzas.items():
+        dpkg.stanzas[name] = stanza.replace("install ok installed", f"install ok {state}")
+    dpkg.install("another", "/usr/share/another-of-a-test/thing")
+    assert dpkg.look().identity(["libthing-dev"], []) == before
+
+
+def test_what_is_removed_but_for_its_settings_takes_no_part(dpkg: Dpkg) -> None:
+    dpkg.stanzas["libthing3"] = dpkg.stanzas["libthing3"].replace("install ok installed", "deinstall ok config-files")
+    dpkg.install("another", "/usr/share/another-of-a-test/thing")
+    assert "libthing3" not in dpkg.look().identity(["libthing-dev"], [])
