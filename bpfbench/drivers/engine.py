@@ -175,8 +175,8 @@ class EngineDriver:
 
 
 def environment_of(runtime: Runtime) -> Mapping[str, str]:
-    """Return what an engine's process finds in its environment: nothing is preloaded, programs are given to it directly."""
-    return {name: value for name, value in runtime.loader_env.items() if name != "LD_PRELOAD" and not name.startswith("EMBEDDED_")}
+    """Return what an engine's process finds in its environment: a target's, but nothing is preloaded, for programs are given to it directly."""
+    return {name: value for name, value in runtime.target_env.items() if name != "LD_PRELOAD"}
 
 
 def expand(word: str, bench: Bench, work: Path) -> str:

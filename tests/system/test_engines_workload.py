@@ -17,7 +17,7 @@ MODEL = load(Layout.of(ROOT))
 EXPERIMENT = MODEL.experiments["engines"]
 MISSING = [name for name in ("clang", "gcc") if shutil.which(name) is None]
 pytestmark = [pytest.mark.system, pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")]
-OWN = [arm for arm in EXPERIMENT.arms if arm.options["runner"][0].startswith("{package:engines}")]
+OWN = [arm for arm in EXPERIMENT.arms if arm.runtime in ("native", "native-clang", "kernel-run", "embedded", "embedded-interpreter")]
 
 
 @pytest.fixture(scope="module")

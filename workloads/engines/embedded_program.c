@@ -95,10 +95,16 @@ const char *embedded_load(const char *path, const char *name, enum eb_engine eng
 
 const char *embedded_choose(const char *name, enum eb_engine *engine)
 {
+	const char *library = getenv("EMBEDDED_LLVM");
+	static char why[512];
 	int number = eb_engine_of(name);
 
-	if (number < 0 || !eb_engine_available((enum eb_engine)number))
-		return "this build has no such engine";
+	if (number < 0)
+		return "there is no such engine";
 	*engine = (enum eb_engine)number;
-	return NULL;
+	if (eb_engine_available(*engine))
+		return NULL;
+	if (!library || !*library)
+		return "this engine is a library of its own, and EMBEDDED_LLVM does not name it";
+	return eb_engine_load(library, why, sizeof(why)) ? why : NULL;
 }

@@ -13,7 +13,7 @@
 extern uint8_t embedded_memory[MEMORY];
 extern uint64_t embedded_values[ENTRIES];
 
-/* Finds an engine by name; returns NULL, or what is wrong. */
+/* Finds an engine by name, one of a library of its own (EMBEDDED_LLVM) too; returns NULL, or what is wrong. */
 const char *embedded_choose(const char *name, enum eb_engine *engine);
 /* Reads the program from an object and compiles it; returns NULL, or what is wrong. */
 const char *embedded_load(const char *path, const char *name, enum eb_engine engine, struct eb_code *code, struct loaded *loaded);
