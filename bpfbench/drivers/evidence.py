@@ -23,6 +23,8 @@ class Evidence:
     backend: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     wrong: str | None = None
+    unable: str | None = None
+    """Why the engine cannot run these programs at all, in its own words."""
 
 
 def of_kernel(loaded: Mapping[str, Any], backend: str | None) -> Evidence:
@@ -69,8 +71,10 @@ def of_log(log: Log, work: Path, backend: str | None) -> Evidence:
             lines = [line for name in names for line in _lines(Path(name.replace("{work}", str(work))))]
         except OSError as error:
             return Evidence(wrong=f"the {side}'s log cannot be read: {error.filename}: {error.strerror}")
+        if log.unable and (unable := next((line for line in lines if re.search(log.unable, line)), None)):
+            return Evidence(unable=f"the {side}'s log says: {_undated(unable)}")
         if wrong := next((line for line in lines if re.search(log.failed, line)), None):
-            return Evidence(wrong=f"the {side}'s log says: {wrong.strip()}")
+            return Evidence(wrong=f"the {side}'s log says: {_undated(wrong)}")
         found[side] = lines
     if not any(re.search(log.ready, line) for line in found["target"]):
         return Evidence(wrong=f"the target's log does not say that anything was attached ({log.ready})")
@@ -79,6 +83,11 @@ def of_log(log: Log, work: Path, backend: str | None) -> Evidence:
         told = " and the ".join(f"{side}'s {' and '.join(sorted(names)) or 'none'}" for side, names in engines.items())
         return Evidence(wrong=f"both logs must name one engine ({log.engine}): the {told}")
     return Evidence(engines["target"].pop(), backend)
+
+
+def _undated(line: str) -> str:
+    """Return a line of a log without the times and numbers that it begins with: the same trouble is told in the same words."""
+    return re.sub(r"^(\[[\d :.-]+\]\s*)+", "", re.sub(r"(\[[a-z]+\])\s*\[\d+\]", r"\1", line)).strip()
 
 
 def _lines(path: Path) -> list[str]:

@@ -270,8 +270,13 @@ class Pair:
             "proof": proof, "engine": proved.engine, "backend": proved.backend, "evidence": evidence,
             "cpu": self.cpu, "calm": fmean(done["calm"]),
         }
+        if proved.unable:
+            return Sample.unsupported(proved.unable, **about)
         if proved.wrong:
             return Sample.failed(proved.wrong, **about)
+        deviates = runtime.deviates.get(self.cell.case.name)
+        if deviates and proof.kind.startswith("operations") and proof.observed == 0:
+            return Sample.unsupported(f"operations end otherwise than on the kernel: {deviates}", **about)
         if not proof.holds:
             return Sample.failed(f"not proved: expected {proof.expected} {proof.kind}, observed {proof.observed}", **about)
         if proved.engine != runtime.engine:

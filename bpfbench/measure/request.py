@@ -148,6 +148,7 @@ def _arm(arm: Arm, runtime: Runtime) -> dict[str, Any]:
         "attaches": list(runtime.attaches), "loader_env": dict(runtime.loader_env), "target_env": dict(runtime.target_env),
         "engine": runtime.engine, "backend": runtime.backend, "status": runtime.status, "options": dict(arm.options),
         **({"log": asdict(runtime.log)} if runtime.log else {}),
+        **({"deviates": dict(runtime.deviates)} if runtime.deviates else {}),
     }
 
 

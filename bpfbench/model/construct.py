@@ -125,11 +125,12 @@ def _runtime(document: Document) -> Runtime:
         backend=data.get("backend"),
         status=data.get("status"),
         log=_log(data["log"]) if "log" in data else None,
+        deviates=data.get("deviates", {}),
     )
 
 
 def _log(data: _Plain) -> Log:
-    return Log(_texts(data, "loader"), _texts(data, "target"), data["failed"], data["ready"], data["engine"])
+    return Log(_texts(data, "loader"), _texts(data, "target"), data["failed"], data["ready"], data["engine"], data.get("unable"))
 
 
 def _experiment(document: Document, runtimes: Mapping[str, Runtime]) -> Experiment:

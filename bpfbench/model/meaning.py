@@ -157,7 +157,7 @@ def _runtime(documents: Documents, document: Document) -> None:
 
 
 def _log(documents: Documents, document: Document) -> None:
-    for name, groups in (("failed", 0), ("ready", 0), ("engine", 1)):
+    for name, groups in (("failed", 0), ("ready", 0), ("engine", 1), ("unable", 0)):
         pattern, at = text(document, ("log", name)), ("log", name)
         try:
             found = re.compile(pattern or "()").groups

@@ -88,14 +88,15 @@ def runtime_row(runtime: Runtime) -> Row:
     plain = [runtime.name, runtime.title, runtime.where, runtime.colour]
     lists = [runtime.requires, runtime.packages, runtime.attaches]
     rest = [runtime.loader_env, runtime.target_env, runtime.engine, runtime.backend, runtime.status]
-    log = runtime.log and [runtime.log.loader, runtime.log.target, runtime.log.failed, runtime.log.ready, runtime.log.engine]
-    return [plain, location_row(runtime.location), lists, rest, log]
+    found = runtime.log
+    log = found and [found.loader, found.target, found.failed, found.ready, found.engine, found.unable]
+    return [plain, location_row(runtime.location), lists, rest, log, runtime.deviates]
 
 
 def runtime(row: Row) -> Runtime:
     """Undo ``runtime_row``."""
-    plain, at, lists, rest, log = row
-    values: Row = [*plain, Location(*at), *map(tuple, lists), *rest, log and _log(log)]
+    plain, at, lists, rest, log, deviates = row
+    values: Row = [*plain, Location(*at), *map(tuple, lists), *rest, log and _log(log), deviates]
     return Runtime(*values)
 
 

@@ -133,6 +133,8 @@ class Log:
     """Found in the target's files once its programs are attached."""
     engine: str
     """Found in the files of both; its first group is the engine that programs are run by."""
+    unable: str | None = None
+    """A line of any file in which this is found says that the engine cannot run the program: the case is *unsupported*."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,9 @@ class Runtime:
     """File in which the target's side says what it did, by which engine and backend are proved; places as in the environments."""
     log: Log | None = None
     """In place of ``status``, for a runtime that says in a log what it did."""
+    deviates: Mapping[str, str] = field(default_factory=dict)
+    """Case → how this runtime's operation ends otherwise than the kernel's. It is measured all the same; where no operation then
+    has the expected outcome, the case is *unsupported*, and not *failed*."""
 
 
 @dataclass(frozen=True, slots=True)

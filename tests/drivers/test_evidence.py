@@ -1,6 +1,7 @@
 """What a runtime's log proves, and what speaks against a sample."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -30,8 +31,8 @@ def test_a_good_log_proves_engine_and_backend(tmp_path):
 def test_an_error_on_either_side_is_told_in_its_own_words(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    assert "target's log says: [error][8] no engine" in evidence(tmp_path / "a", target=TARGET + "[error][8] no engine\n").wrong
-    assert "loader's log says: [critical][7] no memory" in evidence(tmp_path / "b", loader="[critical][7] no memory\n").wrong
+    assert "target's log says: [error] no engine" in evidence(tmp_path / "a", target=TARGET + "[error][8] no engine\n").wrong
+    assert "loader's log says: [critical] no memory" in evidence(tmp_path / "b", loader="[critical][7] no memory\n").wrong
 
 
 def test_without_readiness_nothing_is_proved(tmp_path):
@@ -78,3 +79,11 @@ def test_what_speaks_against_a_status(tmp_path):
     assert "missed 3 hits" in status(tmp_path, missed=3).wrong
     assert "attached no program" in status(tmp_path, programs=[]).wrong
     assert status(tmp_path, programs=[{"program": "p", "error": "no such function"}]).wrong == "no such function"
+
+
+def test_what_the_engine_cannot_run_is_told_apart_from_what_went_wrong(tmp_path):
+    unable = replace(LOG, unable="unknown opcode")
+    evidence(tmp_path, target=TARGET + "[2026-01-02 03:04:05][error][8] unknown opcode 0xdb at 3\n")
+    found = of_log(unable, tmp_path, "hook")
+    assert (found.wrong, found.unable) == (None, "the target's log says: [error] unknown opcode 0xdb at 3")
+    assert of_log(LOG, tmp_path, "hook").wrong == found.unable

@@ -104,13 +104,14 @@ def measure(tmp_path, monkeypatch):
         (package / name).chmod(0o755)
     cpus = frozenset(os.sched_getaffinity(0))
 
-    def sample(*, loader="", victim="", arm="kernel", divisor=1000, more=None, params=None):
+    def sample(*, loader="", victim="", arm="kernel", divisor=1000, more=None, params=None, deviates=()):
         where = "none" if arm == "native" else "kernel"
         state = {"STATE": str(tmp_path / "state"), **(more or {})}
         engine = None if arm == "native" else "kernel-jit"
         runtime = Runtime(
             arm, arm, where, "#000000", HERE, loader_env={"FAULT": loader, **state},
             target_env={"FAULT": victim, **state}, engine=engine, backend=engine and "kernel-uprobe",
+            deviates=dict(deviates),
         )  # fmt: skip
         given = {"function": "f", "first_instruction": "push", "attach": ["uprobe:count:f"], **(params or {})}
         case = Case("case", "case", "g", divisor=divisor, params=given)
@@ -241,3 +242,14 @@ def test_a_program_that_the_kernel_may_refuse_is_unsupported_with_the_verifier_s
     assert "lockdown forbids it" in sample.reason
     assert measure(loader="attach:-EINVAL", params=params)[0].status == "failed", "only loading may be refused"
     assert measure(loader="load:-EINVAL", more={"LOG": log})[0].status == "failed"
+
+
+def test_a_known_deviation_makes_the_case_unsupported_only_while_it_is_there(measure):
+    deviates = {"case": "it says 0"}
+    sample, _ = measure(more={"INNER": "0"}, deviates=deviates)
+    assert (sample.status, sample.metrics) == ("unsupported", {})
+    assert sample.reason == "operations end otherwise than on the kernel: it says 0"
+    assert measure(deviates=deviates)[0].status == "ok"
+    assert measure(more={"INNER": "999"}, deviates=deviates)[0].status == "failed"
+    assert measure(more={"INNER": "0"}, deviates={"other": "it says 0"})[0].status == "failed"
+    assert measure(loader="few", deviates=deviates)[0].status == "failed"
