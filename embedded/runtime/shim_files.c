@@ -6,6 +6,7 @@
 #include "runtime/shim.h"
 #include "runtime/syscall_names.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,21 +19,27 @@
 #define RAW_ENTER (OWN_TRACEPOINTS + 0xfffe)
 #define RAW_EXIT (OWN_TRACEPOINTS + 0xffff)
 
-uint32_t shim_uprobe_type(void)
+/* The number in a file; 0: it cannot be read. */
+static uint64_t number_in(const char *path)
 {
-	static uint32_t type;
 	char text[32] = "";
-	int file;
+	int file = openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
 
-	if (type)
-		return type;
-	file = openat(AT_FDCWD, UPROBE "type", O_RDONLY | O_CLOEXEC);
 	if (file >= 0) {
 		if (read(file, text, sizeof(text) - 1) < 0)
 			text[0] = '\0';
 		close(file);
 	}
-	type = (uint32_t)strtoul(text, NULL, 10);
+	return strtoull(text, NULL, 10);
+}
+
+uint32_t shim_uprobe_type(void)
+{
+	static uint32_t type;
+
+	if (type)
+		return type;
+	type = (uint32_t)number_in(UPROBE "type");
 	if (!type)
 		type = OWN_UPROBE_TYPE;
 	return type;
@@ -71,6 +78,32 @@ void shim_note_tracepoint(const char *path, uint64_t number)
 	memcpy(seen[n_seen++].name, name, sizeof(name));
 }
 
+/* Looks for the number in the kernel's list: a loader may have read it by a way that we do not see. */
+static void find_tracepoint(uint64_t number)
+{
+	static const char *const lists[] = { "/sys/kernel/tracing/events/syscalls", "/sys/kernel/tracing/events/raw_syscalls",
+					     "/sys/kernel/debug/tracing/events/syscalls",
+					     "/sys/kernel/debug/tracing/events/raw_syscalls" };
+	struct dirent *entry;
+	char path[512];
+
+	for (size_t i = 0; i < EB_COUNT(lists); i++) {
+		DIR *list = opendir(lists[i]);
+		int found = 0;
+
+		while (list && !found && (entry = readdir(list))) {
+			snprintf(path, sizeof(path), "%s/%s/id", lists[i], entry->d_name);
+			found = strncmp(entry->d_name, "sys_", 4) == 0 && number_in(path) == number;
+		}
+		if (list)
+			closedir(list);
+		if (found) {
+			shim_note_tracepoint(path, number);
+			return;
+		}
+	}
+}
+
 static uint32_t own_number(const char *name)
 {
 	int is_exit = !strncmp(name, "syscalls/sys_exit_", strlen("syscalls/sys_exit_")), nr = -1;
@@ -86,14 +119,24 @@ static uint32_t own_number(const char *name)
 	return nr < 0 ? 0 : OWN_TRACEPOINTS + 2 * (uint32_t)nr + (uint32_t)is_exit;
 }
 
+static const char *seen_tracepoint(uint64_t number)
+{
+	for (unsigned i = 0; i < n_seen; i++)
+		if (seen[i].number == number)
+			return seen[i].name;
+	return NULL;
+}
+
 const char *shim_tracepoint(uint64_t number)
 {
 	static char name[64];
 	const char *call;
 
-	for (unsigned i = 0; i < n_seen; i++)
-		if (seen[i].number == number)
-			return own_number(seen[i].name) ? seen[i].name : NULL;
+	if (!seen_tracepoint(number) && (number < OWN_TRACEPOINTS || number > RAW_EXIT))
+		find_tracepoint(number);
+	call = seen_tracepoint(number);
+	if (call)
+		return own_number(call) ? call : NULL;
 	if (number == RAW_ENTER || number == RAW_EXIT)
 		return number == RAW_ENTER ? "raw_syscalls/sys_enter" : "raw_syscalls/sys_exit";
 	if (number < OWN_TRACEPOINTS || number > RAW_EXIT)
