@@ -21,7 +21,7 @@ from typing import NamedTuple
 from bpfbench.errors import BenchError
 
 _CHUNK = 1 << 20
-_ZEROS = bytes(8)
+"""Bytes of a file that are in memory at a time. Most files are smaller: read and hashed in one go."""
 
 Write = Callable[[bytes | memoryview], object]
 
@@ -61,7 +61,11 @@ def serialise(path: Path, write: Write, seen: Callable[[Node], object] = lambda 
 def file_digest(path: bytes, size: int) -> str:
     """Return the SHA-256 of a file of ``size`` bytes in hex."""
     digest = hashlib.sha256()
-    _read(path, size, digest.update)
+    file = os.open(path, _FLAGS)
+    try:
+        _pass_on(file, path, size, digest.update)
+    finally:
+        os.close(file)
     return digest.hexdigest()
 
 
@@ -73,52 +77,67 @@ def printable(path: bytes) -> str:
 
 def _node(path: bytes, name: bytes, write: Write, seen: Callable[[Node], object]) -> None:
     status = os.lstat(path)
-    write(_strings(b"(", b"type"))
-    if stat.S_ISDIR(status.st_mode):
+    mode = status.st_mode
+    if stat.S_ISREG(mode):
+        content = _regular(path, status.st_size, _EXECUTABLE if mode & stat.S_IXUSR else _REGULAR, write)
+        seen(Node(name, status, content))
+    elif stat.S_ISDIR(mode):
         seen(Node(name, status, b""))
-        write(_string(b"directory"))
+        write(_DIRECTORY)
         for child in sorted(os.listdir(path)):
-            write(_strings(b"entry", b"(", b"name", child, b"node"))
+            write(_ENTRY + _string(child) + _NODE)
             _node(path + b"/" + child, name + b"/" + child if name else child, write, seen)
-            write(_string(b")"))
-    elif stat.S_ISREG(status.st_mode):
-        seen(Node(name, status, _regular(path, status, write)))
-    elif stat.S_ISLNK(status.st_mode):
+            write(_CLOSE)
+    elif stat.S_ISLNK(mode):
         target = os.readlink(path)
         seen(Node(name, status, target))
-        write(_strings(b"symlink", b"target", target))
+        write(_SYMLINK + _string(target))
     else:
         raise BenchError(f"{printable(path)} is neither a file, a directory nor a symlink")
-    write(_string(b")"))
+    write(_CLOSE)
 
 
-def _regular(path: bytes, status: os.stat_result, write: Write) -> bytes:
-    digest = hashlib.sha256()
+def _regular(path: bytes, size: int, head: bytes, write: Write) -> bytes:
+    """Write the NAR of a file but for its last token; return its SHA-256 in hex."""
+    head += size.to_bytes(8, "little")
+    # O_NOFOLLOW: what lstat saw as a file must not have become a link to elsewhere.
+    file = os.open(path, _FLAGS)
+    try:
+        if size < _CHUNK:
+            data = os.read(file, size + 1)  # one more, to see that there is no more
+            while 0 < len(data) < size and (more := os.read(file, size + 1 - len(data))):
+                data += more
+            if len(data) != size:
+                raise _changed(path)
+            write(b"".join((head, data, _ZEROS[: -size % 8])))
+            return hashlib.sha256(data).hexdigest().encode("ascii")
+        digest = hashlib.sha256()
 
-    def both(chunk: memoryview) -> None:
-        write(chunk)
-        digest.update(chunk)
+        def both(chunk: memoryview) -> None:
+            write(chunk)
+            digest.update(chunk)
 
-    write(_string(b"regular"))
-    if status.st_mode & stat.S_IXUSR:
-        write(_strings(b"executable", b""))
-    write(_string(b"contents") + status.st_size.to_bytes(8, "little"))
-    _read(path, status.st_size, both)
-    write(_ZEROS[: -status.st_size % 8])
-    return digest.hexdigest().encode("ascii")
+        write(head)
+        _pass_on(file, path, size, both)
+        write(_ZEROS[: -size % 8])
+        return digest.hexdigest().encode("ascii")
+    finally:
+        os.close(file)
 
 
-def _read(path: bytes, size: int, take: Callable[[memoryview], object]) -> None:
+def _pass_on(file: int, path: bytes, size: int, take: Callable[[memoryview], object]) -> None:
     """Pass a file of ``size`` bytes on in chunks, so that its size does not matter."""
     total = 0
-    buffer = memoryview(bytearray(_CHUNK))
-    # O_NOFOLLOW: what lstat saw as a file must not have become a link to elsewhere.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb", buffering=0) as file:
-        while total <= size and (count := file.readinto(buffer)):
-            take(buffer[:count])
-            total += count
+    buffer = memoryview(bytearray(min(_CHUNK, size + 1)))
+    while total <= size and (count := os.readv(file, [buffer])):
+        take(buffer[:count])
+        total += count
     if total != size:
-        raise BenchError(f"{printable(path)} changed while it was being read")
+        raise _changed(path)
+
+
+def _changed(path: bytes) -> BenchError:
+    return BenchError(f"{printable(path)} changed while it was being read")
 
 
 def _strings(*values: bytes) -> bytes:
@@ -126,4 +145,16 @@ def _strings(*values: bytes) -> bytes:
 
 
 def _string(value: bytes) -> bytes:
-    return len(value).to_bytes(8, "little") + value + _ZEROS[: -len(value) % 8]
+    size = len(value)
+    return size.to_bytes(8, "little") + value + _ZEROS[: -size % 8]
+
+
+_ZEROS = bytes(8)
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = _strings(b"(", b"type", b"directory")
+_SYMLINK = _strings(b"(", b"type", b"symlink", b"target")
+_REGULAR = _strings(b"(", b"type", b"regular", b"contents")
+_EXECUTABLE = _strings(b"(", b"type", b"regular", b"executable", b"", b"contents")
+_ENTRY = _strings(b"entry", b"(", b"name")
+_NODE = _strings(b"node")
+_CLOSE = _strings(b")")

@@ -150,16 +150,19 @@ def test_nodes_come_with_the_hash_of_their_content(tmp_path):
     assert found == [(b"", b""), (b"a", b"b"), (b"b", hashlib.sha256(b"content").hexdigest().encode())]
 
 
-def test_a_file_that_grows_while_it_is_read_is_an_error(tmp_path):
-    path = tmp_path / "log"
-    path.write_bytes(b"x" * 100)
+@pytest.mark.parametrize("size", [1, 100, nar._CHUNK - 1, nar._CHUNK, 3 * nar._CHUNK])
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_file_that_changes_its_size_while_it_is_read_is_an_error(tmp_path, monkeypatch, size, change):
+    path, real = tmp_path / "log", os.open
+    path.write_bytes(bytes(size))
 
-    def write_and_grow(piece):
-        with path.open("ab") as file:
-            file.write(b"more")
+    def change_and_open(*arguments):
+        os.truncate(path, size + change)
+        return real(*arguments)
 
+    monkeypatch.setattr(os, "open", change_and_open)
     with pytest.raises(BenchError, match="log changed while it was being read"):
-        serialise(path, write_and_grow)
+        nar_hash(path)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "socket"])
