@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,8 @@ def figure_step(context: Context, experiment: str) -> Step:
         from bpfbench.report.figures import draw
 
         progress("drawing")
+        # Read when matplotlib is imported; it would make a home that is not there, and fill one that is.
+        os.environ["MPLCONFIGDIR"] = str(context.layout.drawing)
         for name, content in draw(load(path), formats).items():
             (tree / name).write_bytes(content)
 

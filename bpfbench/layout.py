@@ -63,6 +63,11 @@ class Layout:
         return self.state / "work"
 
     @property
+    def drawing(self) -> Path:
+        """What matplotlib remembers of this machine's fonts, which is not put into anybody's home."""
+        return self.state / "drawing"
+
+    @property
     def lock(self) -> Path:
         """Held by the one doit that may write in this checkout."""
         return self.state / "lock"

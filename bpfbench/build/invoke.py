@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 WALL = 600.0
 """Seconds after which a single compiler call counts as stuck."""
 
+NOWHERE = "/proc/nonexistent"
+"""A directory that is not there, and that nobody can make, root included: what wants to keep something at home does without."""
+
 
 class Outcome(NamedTuple):
     """How a command ended: exit status (negative: signal), standard output, standard error."""
@@ -45,7 +48,7 @@ class Run(Protocol):
         wall: float = WALL,
         silence: float | None = None,
     ) -> Outcome:
-        """Run ``argv`` in ``env`` (None: ``environment()``).
+        """Run ``argv`` in ``env`` (None: ``environment()``, with temporary files in ``cwd`` if it is a build's).
 
         With a ``name``, both streams go into one log of that name and ``Outcome.log`` says where it is.
         Raises ``BenchError`` after ``wall`` seconds, or after ``silence`` seconds without a word.
@@ -59,7 +62,7 @@ def environment() -> dict[str, str]:
     """
     return {
         "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": "/nonexistent",
+        "HOME": NOWHERE,
         "LC_ALL": "C",
         "SOURCE_DATE_EPOCH": "1",
     }
@@ -117,7 +120,7 @@ def supervised(reaper: Reaper, log_dir: Path) -> Run:
     ) -> Outcome:
         log = f"{next(counter):03d}-{name or Path(argv[0]).name}"
         command = Command(
-            tuple(argv), env or environment(), cwd, log, stdout="file" if name else "lines", unprivileged=True
+            tuple(argv), env or within(cwd), cwd, log, stdout="file" if name else "lines", unprivileged=True
         )
         child = reaper.start(command, log_dir)
         try:

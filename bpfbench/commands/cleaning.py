@@ -36,9 +36,11 @@ def clean_up(here: Context, *, killed: bool) -> None:
     for place in (layout.work, layout.progress):
         if place.is_dir():
             shutil.rmtree(place, ignore_errors=True)
+    # Caches, and the note of who holds the lock, are written before there is anything to tell that the last one was killed.
+    _sweep(layout.state)
     if killed:
-        for place in (layout.state, layout.results):
-            _sweep(place)
+        shutil.rmtree(layout.drawing, ignore_errors=True)
+        _sweep(layout.results)
         for path in layout.root.glob(".doit.db.*.tmp"):
             _remove(path)
         _remove_segments(here.mark)

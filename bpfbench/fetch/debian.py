@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from bpfbench.fetch.aptsources import derived
 from bpfbench.fetch.archive import unfold
 from bpfbench.fetch.errors import Mismatch, Unavailable
-from bpfbench.fetch.tools import Obtained, Tools, environment
+from bpfbench.fetch.tools import NOWHERE, Obtained, Tools, environment
 from bpfbench.store.locks import Flock
 
 HOST = "the Debian archive"
@@ -156,7 +156,7 @@ def _settings() -> dict[str, str]:
     """Ask apt where this machine keeps its entries."""
     asked = ("LIST", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d")
     done = subprocess.run(
-        ["apt-config", "shell", *asked], capture_output=True, text=True, env=environment("/nonexistent", "APT_"),
+        ["apt-config", "shell", *asked], capture_output=True, text=True, env=environment(NOWHERE, "APT_"),
         stdin=subprocess.DEVNULL, timeout=60, check=False,
     )  # fmt: skip
     return dict(re.findall(r"^(\w+)='(.*)'$", done.stdout, re.MULTILINE))

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bpfbench.errors import BenchError
-from bpfbench.fetch.tools import environment
+from bpfbench.fetch.tools import NOWHERE, environment
 from bpfbench.store.nar import printable
 
 _SETTLED_NS = 50_000_000
@@ -183,7 +183,7 @@ def _git(path: Path, *words: str, fails: bool = False) -> bytes:
     """Ask git about a checkout: without writing to it, its owner's configuration or anybody's hooks."""
     settings = ("safe.directory=*", "core.fsmonitor=false", "core.hooksPath=/dev/null", "core.untrackedCache=false")
     env = {
-        **environment("/nonexistent"), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
+        **environment(NOWHERE), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0",
     }  # fmt: skip
     argv = ["git", "-C", str(path), *(word for setting in settings for word in ("-c", setting)), *words]

@@ -27,6 +27,9 @@ SILENCE = 60.0
 WALL = 3600.0
 """Seconds that anything may take as a whole."""
 
+NOWHERE = "/proc/nonexistent"
+"""Home of programs that have no business there: not there, and not to be made, by root either."""
+
 _PASSED = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 

@@ -157,7 +157,7 @@ def test_a_build_knows_nothing_of_its_caller(
     assert "A_SECRET" not in said
     assert "\n0022\n" in said
     for line in (
-        "HOME=/nonexistent",
+        "HOME=/proc/nonexistent",
         "LC_ALL=C.UTF-8",
         "TZ=UTC",
         "SOURCE_DATE_EPOCH=1",

@@ -355,8 +355,9 @@ class Checkout:
             assert {path.name for path in self.store.root.iterdir()} - {*FOLDERS} == set(self.store.ids())
         for place in ("work", "progress", "journals"):
             folder = self.state / place
-            assert not folder.is_dir() or list(folder.iterdir()) == []
-        assert self.temporaries() == []
+            left = list(folder.iterdir()) if folder.is_dir() else []
+            assert left == [], f"left in {place}: {left}"
+        assert self.temporaries() == [], f"temporary files: {self.temporaries()}"
 
     def temporaries(self) -> list[Path]:
         """Return temporary files, which are all hidden ones but the two that are there to stay."""
