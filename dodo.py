@@ -8,6 +8,7 @@ from pathlib import Path
 from doit.exceptions import InvalidDodoFile
 
 from bpfbench import context
+from bpfbench.commands.output import guard_output
 from bpfbench.commands.words import command_line_words
 from bpfbench.errors import BenchError
 from tasks.build import task_builds
@@ -36,6 +37,8 @@ DOIT_CONFIG = {
 gc.set_threshold(100_000)
 # `doit list | head` ends like any other program of the system; `run` takes this back.
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+guard_output()
 
 try:
     context.create(Path(__file__).parent, command_line_words(), Path(os.environ.get("BENCH_CWD", os.curdir)))

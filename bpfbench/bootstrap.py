@@ -33,6 +33,7 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from bpfbench import system
+from bpfbench.bytecode import compile_own
 from bpfbench.errors import BenchError
 from bpfbench.model.types import Requirement
 
@@ -69,6 +70,7 @@ def make(root: Path, inputs: str) -> None:
             _write(venv / STAMP, _stamp(venv, inputs))
         else:
             _make_anew(root, inputs)
+        compile_own(root)
 
 
 def add_tests(root: Path) -> None:

@@ -21,8 +21,8 @@ class ReadingCommand(DoitCmdBase):  # type: ignore[misc]
         tolerate_encoding()
         try:
             return int(super().execute(params, args))
-        except BenchError as error:
-            sys.stderr.write(f"ERROR: {error}\n")
+        except (BenchError, OSError) as error:
+            sys.stderr.write(f"ERROR: {refusal(error)}\n")
             return REFUSED
 
     def load(self) -> context.Context:
@@ -30,6 +30,17 @@ class ReadingCommand(DoitCmdBase):  # type: ignore[misc]
         if not context.exists():
             raise BenchError(f"`{self.name}` works in a checkout of bpfbench only", hint="cd there, or use its ./bench")
         return context.current()
+
+
+def refusal(error: BenchError | OSError) -> BenchError:
+    """Return what to tell of an error; raise it again where it is none of the user's or the machine's."""
+    from bpfbench.store.files import UNWRITABLE, unwritable
+
+    if isinstance(error, BenchError):
+        return error
+    if error.errno in UNWRITABLE:
+        return unwritable(error.filename or "what this command makes", error)
+    raise error
 
 
 def tolerate_encoding() -> None:

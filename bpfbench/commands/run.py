@@ -31,7 +31,7 @@ class Run(DoitRun):  # type: ignore[misc]
     def _execute(self, *args: Any, **options: Any) -> int:
         if not context.exists():  # somebody else's task file, run with this environment's doit
             return int(super()._execute(*args, **options))
-        from bpfbench.commands.reading import REFUSED, tolerate_encoding
+        from bpfbench.commands.reading import REFUSED, refusal, tolerate_encoding
         from bpfbench.commands.worker import WorkerKilled, end_workers
 
         signal.signal(signal.SIGTERM, _interrupt)
@@ -39,8 +39,8 @@ class Run(DoitRun):  # type: ignore[misc]
         tolerate_encoding()
         try:
             return self._locked(context.current(), *args, **options)
-        except BenchError as error:
-            sys.stderr.write(f"ERROR: {error}\n")
+        except (BenchError, OSError) as error:
+            sys.stderr.write(f"ERROR: {refusal(error)}\n")
             return REFUSED
         except WorkerKilled as killed:
             end_workers()
@@ -57,6 +57,7 @@ class Run(DoitRun):  # type: ignore[misc]
             _flush()
 
     def _locked(self, here: context.Context, *args: Any, **options: Any) -> int:
+        from bpfbench.bytecode import compile_own
         from bpfbench.commands.cleaning import clean_up
         from bpfbench.commands.closing import FAILED, close
         from bpfbench.commands.reporter import BenchReporter
@@ -82,6 +83,7 @@ class Run(DoitRun):  # type: ignore[misc]
                 status = int(super()._execute(*args, **options))
             finally:
                 roots.register(here.layout)
+                compile_own(here.layout.root)
             if BenchReporter.latest is None:  # another reporter was asked for, perhaps one for programs
                 return status
             well = close(here, BenchReporter.latest.settled, sys.stdout)

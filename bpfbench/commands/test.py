@@ -15,6 +15,7 @@ from doit.cmd_base import Command
 from bpfbench import bootstrap
 from bpfbench.errors import BenchError
 
+_NOT_FOR_TESTS = ("PYTHONPATH", "PYTHONHOME", "BENCH_CWD", "PYTHONDONTWRITEBYTECODE")
 ROOT = Path(__file__).resolve().parents[2]
 _TAKES_WORDS = ("-k", "-m", "-p", "-o", "-W")
 """Options of pytest's whose value is no path, even if a file of that name exists."""
@@ -104,7 +105,7 @@ def _caches() -> list[str]:
 
 def _environment() -> dict[str, str]:
     """The tests' environment; under sudo, root leaves no caches in a checkout that is not its own."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "BENCH_CWD")}
+    environment = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_TESTS}
     if _root_for_somebody():
         environment |= {
             "PYTHONDONTWRITEBYTECODE": "1",

@@ -15,6 +15,7 @@ FILES = (
     "bpfbench/__init__.py",
     "bpfbench/errors.py",
     "bpfbench/bootstrap.py",
+    "bpfbench/bytecode.py",
     "bpfbench/system.py",
     "bpfbench/model/__init__.py",
     "bpfbench/model/types.py",

@@ -108,18 +108,7 @@ def test_from_anywhere_through_a_link(pretend: Pretend, tmp_path: Path) -> None:
 def test_other_peoples_modules_stay_out(pretend: Pretend) -> None:
     pretend.python("python3", "3.11 venv")
     done = pretend.run(PYTHONPATH="/somewhere", PYTHONHOME="/else")
-    assert {"path=unset", "home=unset", "nobytes=unset"} <= set(done.stdout.splitlines())
-
-
-@pytest.mark.parametrize(("uid", "expected"), [("1000", "nobytes=1"), ("0", "nobytes=unset")])
-def test_under_sudo_root_compiles_nothing_into_the_checkout(
-    pretend: Pretend, uid: str, expected: str
-) -> None:
-    pretend.python("python3", "3.11 venv")
-    (pretend.bin / "id").unlink()
-    (pretend.bin / "id").write_text("#!/bin/sh\necho 0\n")
-    (pretend.bin / "id").chmod(0o755)
-    assert expected in pretend.run(SUDO_UID=uid).stdout.splitlines()
+    assert {"path=unset", "home=unset", "nobytes=1"} <= set(done.stdout.splitlines())
 
 
 def append(path: Path) -> None:
