@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, TextIO
 
-from bpfbench.commands.text import counted, one_line, shortest
+from bpfbench.commands.text import counted, shortest, without_middle
+from bpfbench.commands.told import ArmTold, Told, summary, told_of
 from bpfbench.context import Context
 from bpfbench.errors import BenchError
+from bpfbench.resultfile import read_result
 
 FAILED = 1
 COMPARES = "compare_"
 """How the names of tasks begin that compare two builds of a package."""
-SCHEMA = "bpfbench-result/1"
+_LONGEST = 300
+"""Letters of a reason: the last words of a program that died can be many; all of them are in the result."""
 
 
 def close(context: Context, settled: Collection[str], out: TextIO) -> bool:
@@ -24,15 +25,16 @@ def close(context: Context, settled: Collection[str], out: TextIO) -> bool:
     look at. An arm that *failed* makes the call fail; one that is merely *unsupported* here does not.
     """
     names = [experiment.name for experiment in context.chosen if f"run_{experiment.name}" in settled]
-    results, problems = shown_results(context, names)
+    results, problems = told_of([context.results / f"{name}.json" for name in names], context.layout.state / "told.json")
     out.write("".join(f"{line}\n" for line in arm_table(results)))
     compared, more = _comparisons(context, settled, out)
-    results, problems = [*results, *compared], [*problems, *more]
+    problems += more
     out.write("".join(f"{problem}\n" for problem in problems))
     report = context.results / "report.html"
     if "report" in settled and report.exists():
         out.write(f"report: {shortest(report, context.cwd)}\n")
-    return not problems and all(result["status"] != "failed" for result in results)
+    failed = [result.failed for result in results] + [result["status"] == "failed" for result in compared]
+    return not problems and not any(failed)
 
 
 def _comparisons(context: Context, settled: Collection[str], out: TextIO) -> tuple[list[dict[str, Any]], list[BenchError]]:
@@ -42,7 +44,7 @@ def _comparisons(context: Context, settled: Collection[str], out: TextIO) -> tup
         from bpfbench.comparing import told
 
         for result in results:
-            out.write("".join(f"{line}\n" for line in [*arm_table([result]), *told(result, result["experiment"].removeprefix(COMPARES))]))
+            out.write("".join(f"{line}\n" for line in [*arm_table([summary(result)]), *told(result, result["experiment"].removeprefix(COMPARES))]))
     return results, problems
 
 
@@ -59,41 +61,21 @@ def shown_results(context: Context, names: Iterable[str]) -> tuple[list[dict[str
     return results, problems
 
 
-def read_result(path: Path) -> dict[str, Any] | None:
-    """Return the result in a file, None if there is no file. Raises ``BenchError`` when it is no result."""
-    again = f"delete it and run: ./bench run_{path.stem}"
-    try:
-        result = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise BenchError(f"{path}: not a readable result: {error}", hint=again) from None
-    if not isinstance(result, dict) or result.get("schema") != SCHEMA:
-        raise BenchError(f"{path}: not a result in the format {SCHEMA}", hint=again)
-    return result
-
-
-def arm_table(results: Iterable[Mapping[str, Any]]) -> list[str]:
+def arm_table(results: Iterable[Told]) -> list[str]:
     """Return one line an arm, aligned, and below it why cases are not ok."""
-    rows = [(result, arm) for result in results for arm in result["arms"]]
-    first = max((len(result["experiment"]) for result, _ in rows), default=0)
-    second = max((len(arm["name"]) for _, arm in rows), default=0)
+    rows = [(result.experiment, arm) for result in results for arm in result.arms]
+    first = max((len(experiment) for experiment, _ in rows), default=0)
+    second = max((len(arm.name) for _, arm in rows), default=0)
     lines = []
-    for result, arm in rows:
-        cells = [cell for cell in result["cells"] if cell["arm"] == arm["name"]]
-        good = sum(cell["status"] == "ok" for cell in cells)
-        told = f"{good} of {counted(len(cells), 'case')}"
-        lines.append(f"{result['experiment']:<{first}}  {arm['name']:<{second}}  {arm['status']:<11}  {told}")
-        lines += [f"  {reason}" for reason in _reasons(cells)]
+    for experiment, arm in rows:
+        told = f"{arm.good} of {counted(arm.cases, 'case')}"
+        lines.append(f"{experiment:<{first}}  {arm.name:<{second}}  {arm.status:<11}  {told}")
+        lines += [f"  {without_middle(reason, _LONGEST)}" for reason in _reasons(arm)]
     return lines
 
 
-def _reasons(cells: Collection[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield why cells are not ok: cases with the same reason share a line, for all of them none is named."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for cell in cells:
-        if cell["status"] != "ok":
-            found.setdefault((cell["status"], cell["reason"] or "no reason is known"), []).append(cell["case"])
-    for (status, reason), cases in found.items():
-        which = "all cases" if len(cases) == len(cells) > 1 else ", ".join(cases)
-        yield f"{status}: {which}: {one_line(reason)}"
+def _reasons(arm: ArmTold) -> Iterator[str]:
+    """Yield why cases are not ok: those with the same reason share a line, and where it is all of them none is named."""
+    for status, reason, cases in arm.reasons:
+        which = "all cases" if len(cases) == arm.cases > 1 else ", ".join(cases)
+        yield f"{status}: {which}: {reason}"

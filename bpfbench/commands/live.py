@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from bpfbench.commands.text import duration, one_line, takes_escapes
+from bpfbench.commands.text import duration, one_line, shortened, takes_escapes
 from bpfbench.progress import Pulse, running
 
 _TICK = 0.5
@@ -104,8 +104,3 @@ def line(pulse: Pulse, now: float, expected: float | None = None) -> str:
     if pulse.eta is not None and pulse.eta > now:
         return f"{text}, {'at most' if pulse.bound else 'about'} {duration(pulse.eta - now)} left"
     return text
-
-
-def shortened(text: str, columns: int) -> str:
-    """Return ``text`` cut to that many columns, marked where it was cut."""
-    return text if len(text) <= columns else text[: columns - 1] + "…"

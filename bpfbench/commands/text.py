@@ -34,6 +34,16 @@ def one_line(text: str) -> str:
     return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
 
 
+def shortened(text: str, columns: int) -> str:
+    """Return ``text`` cut to that many columns, marked where it was cut."""
+    return text if len(text) <= columns else text[: columns - 1] + "…"
+
+
+def without_middle(text: str, most: int) -> str:
+    """Return ``text`` in at most so many letters: of a long reason the beginning says what, and the end why."""
+    return text if len(text) <= most else f"{text[: most * 2 // 3 - 3]} … {text[-(most // 3) :]}"
+
+
 def shortest(path: Path, standing: Path) -> str:
     """Return ``path`` as one would type it in ``standing``: relative where that is shorter."""
     return min(str(path), os.path.relpath(path, standing), key=len)

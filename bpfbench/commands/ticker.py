@@ -6,8 +6,7 @@ import sys
 from types import TracebackType
 from typing import TextIO
 
-from bpfbench.commands.live import shortened
-from bpfbench.commands.text import takes_escapes
+from bpfbench.commands.text import shortened, takes_escapes
 
 
 class Ticker:

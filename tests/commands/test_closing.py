@@ -5,8 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from bpfbench.commands.closing import arm_table, close, read_result, shown_results
+from bpfbench.commands.closing import arm_table, close, shown_results
+from bpfbench.commands.told import summary
 from bpfbench.errors import BenchError
+from bpfbench.layout import Layout
+from bpfbench.resultfile import read_result
 
 
 @pytest.fixture
@@ -14,7 +17,7 @@ def here(tmp_path):
     results = tmp_path / "results" / "machine" / "quick"
     results.mkdir(parents=True)
     names = [SimpleNamespace(name=name) for name in ("uprobe", "other")]
-    return SimpleNamespace(results=results, cwd=tmp_path, chosen=names)
+    return SimpleNamespace(results=results, cwd=tmp_path, chosen=names, layout=Layout.of(tmp_path))
 
 
 def put(here, result, name="uprobe"):
@@ -94,13 +97,13 @@ def test_readable_results_are_shown_beside_broken_ones(here, make):
 
 def test_columns_are_aligned_over_experiments(make):
     one, two = make(), {**make(), "experiment": "a_long_name"}
-    lines = arm_table([one, two])
+    lines = arm_table([summary(one), summary(two)])
     heads = [line for line in lines if not line.startswith(" ")]
     assert len(heads) == len(one["arms"]) + len(two["arms"])
     assert len({line.index("  ok") for line in heads if "  ok" in line}) == 1
 
 
 def test_reasons_with_many_lines_take_one():
-    result = {"experiment": "x", "arms": [{"name": "a", "status": "failed"}]}
+    result = {"experiment": "x", "status": "failed", "arms": [{"name": "a", "status": "failed"}]}
     result["cells"] = [{"arm": "a", "case": "c", "status": "failed", "reason": "first\nsecond\x1b[31m"}]
-    assert arm_table([result])[1:] == ["  failed: c: first second[31m"]
+    assert arm_table([summary(result)])[1:] == ["  failed: c: first second[31m"]
