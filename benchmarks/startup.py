@@ -1,23 +1,26 @@
-"""What our task file adds to doit itself: three ratios of wall times, from one interleaved run.
+"""What our task file adds to doit itself: ratios of wall times, from one interleaved run.
 
     .venv/bin/python benchmarks/startup.py [ROUNDS]
 
-1. ``doit list`` here against ``doit list`` on an empty task file (to reach: at most 2).
-2. ``doit`` with nothing to do against ``doit`` on an empty task file (at most 2.5).
-3. ``doit list`` with 1,000 generated experiments against ``doit list`` on as many trivial tasks, and the same for
-   ``doit plan``-like up-to-date checks (``doit list -s``) (at most 3).
+1. Here, against doit on an empty task file: ``doit list`` (to reach: at most 2), ``doit`` with nothing to do (at most 2.5).
+2. With 1,000 generated experiments, against doit on as many trivial tasks: ``doit list``, ``doit list -s`` while nothing is measured,
+   ``doit list -s`` and ``doit`` once everything is (at most 3 each).
 
 Everything happens in temporary copies of this checkout and of doit. Plain doit runs in an environment that holds doit alone, so
-that our own plug-ins cost it nothing. The up-to-date tree is made by really measuring the native arm for a second
-(``arms=native cases=uprobe``); that needs the compilers, no root and no BPF. Nothing is asserted: numbers are for people, and
-for notes on a machine that is quiet. Rounds go through all commands in turn, so that drift hits all of them alike; a
-ratio is that of medians, and the spread is the middle half of the rounds' own ratios.
+that our own plug-ins cost it nothing. ``uprobe`` is really measured, on the native arm for a second (``arms=native cases=uprobe``);
+that needs the compilers, no root and no BPF. The samples, results and figures of its copies are copies of its own, realised in the
+store and put in place like any other.
+
+Rounds go through all commands in turn, so that drift hits all of them alike. A ratio is the median of the rounds' own ratios,
+with its 95 % interval (order statistics, no assumption about the distribution). Nothing is asserted.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import sysconfig
@@ -40,47 +43,79 @@ def main(rounds: int) -> None:
         small, many = checkout(place / "small"), checkout(place / "many", MANY)
         empty, trivial = task_file(place / "empty", EMPTY), task_file(place / "trivial", trivial_tasks(many, ours))
         run(ours, small, *MEASURED, check=True)
+        measured = place / "measured"
+        shutil.copytree(many, measured)
+        measure(ours, measured)
+        print(f"with {MANY} experiments more: {'each once, after a change of a spec:':<40}", end=" ")
+        print(f"list -s {first_look(ours, measured, 'list', '-s'):.2f} s, nothing to do {first_look(ours, measured):.2f} s")
         commands = {
-            "list": (ours, small, ("list",)), "plain list": (plain, empty, ("list",)),
-            "nothing to do": (ours, small, MEASURED), "plain nothing to do": (plain, empty, ()),
-            "list of many": (ours, many, ("list",)), "plain list of many": (plain, trivial, ("list",)),
-            "status of many": (ours, many, ("list", "-s")), "plain status of many": (plain, trivial, ("list", "-s")),
-        }  # fmt: skip
-        for python, where, arguments in commands.values():  # caches of specs, code and doit are warm afterwards
-            run(python, where, *arguments)
-        taken: dict[str, list[float]] = {name: [] for name in commands}
-        for _ in range(rounds):
-            for name, (python, where, arguments) in commands.items():
-                taken[name].append(run(python, where, *arguments))
-        for name in commands:
-            if not name.startswith("plain"):
-                tell(name, taken[name], taken[f"plain {name}"])
+            "list": (ours, small, ("list",), (plain, empty, ("list",))),
+            "nothing to do": (ours, small, MEASURED, (plain, empty, ())),
+            "list of many": (ours, many, ("list",), (plain, trivial, ("list",))),
+            "status of many, unmeasured": (ours, many, ("list", "-s"), (plain, trivial, ("list", "-s"))),
+            "status of many, measured": (ours, measured, ("list", "-s", *MEASURED), (plain, trivial, ("list", "-s"))),
+            "nothing to do of many": (ours, measured, MEASURED, (plain, trivial, ())),
+        }
+        ratios: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+        for number in range(rounds + 1):
+            for name, (python, where, arguments, other) in commands.items():
+                pair = run(python, where, *arguments, check=True), run(other[0], other[1], *other[2], check=True)
+                if number:  # before that the caches of specs, code and doit were filled
+                    ratios[name].append(pair)
+        for name, pairs in ratios.items():
+            tell(name, pairs)
 
 
-def tell(name: str, ours: list[float], plain: list[float]) -> None:
+def measure(ours: Path, many: Path) -> None:
+    """Bring a checkout with many experiments into the state in which all of them are measured."""
+    run(ours, many, "figure_uprobe", *MEASURED, check=True)
+    copies = [str(ours), str(Path(__file__).with_name("measured_copies.py")), *MEASURED]
+    subprocess.run(copies, cwd=many, check=True, env={"PATH": os.environ["PATH"], "HOME": str(many), "PYTHONPATH": str(many)})
+    out = doit(ours, many, *MEASURED).stdout
+    if not out.startswith("nothing to do"):
+        sys.exit(f"the copies do not count as measured:\n{out}")
+
+
+def first_look(ours: Path, many: Path, *arguments: str) -> float:
+    """Return the seconds of a call that can remember no verdict."""
+    spec = many / "specs" / "profiles.yaml"
+    spec.write_text(spec.read_text() + "#\n")
+    run(ours, many, "list", check=True)  # reads the specs again
+    return run(ours, many, *arguments, *MEASURED, check=True)
+
+
+def tell(name: str, pairs: list[tuple[float, float]]) -> None:
     """Print one ratio."""
-    middle, of = quantile(ours, 0.5), quantile(plain, 0.5)
-    ratios = [a / b for a, b in zip(ours, plain, strict=True)]
-    spread = f"({quantile(ratios, 0.25):.2f} to {quantile(ratios, 0.75):.2f})"
-    print(f"{name:<16} {middle / of:5.2f} × {spread}   {middle:.3f} s against {of:.3f} s")
+    ratios = sorted(ours / plain for ours, plain in pairs)
+    low, high = interval(len(ratios))
+    middles = [statistics.median(side) for side in zip(*pairs, strict=True)]
+    told = f"{statistics.median(ratios):5.2f} × [{ratios[low]:.2f}, {ratios[high]:.2f}]"
+    print(f"{name:<27} {told}   {middles[0]:.3f} s against {middles[1]:.3f} s, {len(ratios)} pairs")
 
 
-def quantile(values: list[float], part: float) -> float:
-    """Return the value below which ``part`` of all lie (the nearest that is there)."""
-    return sorted(values)[round(part * (len(values) - 1))]
+def interval(count: int) -> tuple[int, int]:
+    """Return which of ``count`` sorted values bound the median with at least 95 % confidence, as far as so many can."""
+    low, below = 0, 2.0**-count
+    while (more := below + math.comb(count, low + 1) * 2.0**-count) <= 0.025:
+        low, below = low + 1, more
+    return low, count - 1 - low
 
 
 def run(python: Path, where: Path, *arguments: str, check: bool = False) -> float:
     """Run doit to its end and return the seconds that it took."""
     begun = time.perf_counter()
-    ended = subprocess.run(
-        [str(python), "-m", "doit", *arguments], cwd=where, check=False, capture_output=True, text=True,
-        env={"PATH": os.environ["PATH"], "HOME": str(where), "LANG": "C.UTF-8"},
-    )  # fmt: skip
+    ended = doit(python, where, *arguments)
     seconds = time.perf_counter() - begun
     if check and ended.returncode:
         sys.exit(f"doit {' '.join(arguments)} failed:\n{ended.stdout}{ended.stderr}")
     return seconds
+
+
+def doit(python: Path, where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run doit to its end, in an environment of its own."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(where), "LANG": "C.UTF-8"}
+    command = [str(python), "-m", "doit", *arguments]
+    return subprocess.run(command, cwd=where, check=False, capture_output=True, text=True, env=environment)
 
 
 def ours_in(place: Path) -> Path:

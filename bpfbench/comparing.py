@@ -67,7 +67,7 @@ def compare_step(context: Context, package: Package) -> CompareStep:
         side = next((side for side in SIDES if wanted == _own(package, side)), None)
         return output_of(sides[side], package.name) if side else output_of(context, wanted)
 
-    return CompareStep(replace(context, model=model), experiment, output, title=name, sides=sides, package=package)
+    return CompareStep(replace(context, model=model), name, output, title=name, sides=sides, package=package)
 
 
 def told(result: Mapping[str, Any], package: str) -> list[str]:

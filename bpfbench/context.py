@@ -16,13 +16,14 @@ from bpfbench.errors import BenchError
 from bpfbench.layout import Layout
 from bpfbench.measure import prerequisites
 from bpfbench.model.cache import load_cached
-from bpfbench.model.outline import Outline, outline_of, outlines
+from bpfbench.model.outline import Outline, outlines
 from bpfbench.model.types import Model, Profile, Words
 from bpfbench.model.words import parse_words
 
 # What `doit list` does not look at is imported where it is: most calls of doit have nothing to do.
 if TYPE_CHECKING:
     from bpfbench.codedigest import CodeDigests
+    from bpfbench.glance import Glances
     from bpfbench.measure.fingerprint import Fingerprint
     from bpfbench.store.keys import Key
 
@@ -82,6 +83,23 @@ class Context:
         return {}
 
     @cached_property
+    def glimpsed(self) -> dict[str, str]:
+        """The outputs of packages that were found, by name: for a glance alone, whoever runs them looks again."""
+        return {}
+
+    @cached_property
+    def glances(self) -> Glances:
+        """How tasks stood when they were last looked at closely."""
+        from bpfbench.codedigest import own_files
+        from bpfbench.glance import Glances, stamps_of
+        from bpfbench.measure.standing import deciding
+
+        state = self.layout.state
+        files = [f"{state}/prerequisites.json", f"{self.layout.root}/requirements/run.txt", *own_files()]
+        shared = [self.layout, self.words, self.model.digest, self.machine.digest, deciding(), stamps_of(files)]
+        return Glances(state / "glances", "\n".join(map(str, shared)))
+
+    @cached_property
     def named(self) -> set[str]:
         """The names and patterns of tasks that this call was given: what is named is tried, whatever is recorded."""
         return set()
@@ -115,19 +133,23 @@ class Context:
     @cached_property
     def chosen(self) -> tuple[Outline, ...]:
         """The experiments that have any of the arms and cases asked for."""
-        words, experiments = self.words, self.model.experiments
+        words = self.words
         found = outlines(self.model)
         if words.arms is not None:
             arms = set(words.arms)
-            found = [one for one in found if any(arm.name in arms for arm in experiments[one.name].arms)]
+            found = [one for one in found if not arms.isdisjoint(one.arms)]
         if words.cases is not None:
             cases = set(words.cases)
-            found = [one for one in found if any(case.name in cases for case in experiments[one.name].cases)]
+            found = [one for one in found if not cases.isdisjoint(one.cases)]
         return tuple(found)
+
+    @cached_property
+    def _packages(self) -> dict[str, tuple[str, ...]]:
+        return {outline.name: outline.packages for outline in outlines(self.model)}
 
     def packages(self, experiment: str) -> tuple[str, ...]:
         """Return the packages that an experiment executes: its workload's and those of its arms' runtimes."""
-        return outline_of(self.model.experiments[experiment], self.model).packages
+        return self._packages[experiment]
 
 
 def create(root: Path, words: Mapping[str, str], cwd: Path) -> Context:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bpfbench.errors import BenchError
+from bpfbench.resultfile import the_result
 from bpfbench.steps import Step, View
 from bpfbench.store.keys import Key, make_key
 
@@ -38,13 +38,13 @@ def check_step(context: Context, experiment: str) -> Step:
         from bpfbench.check.check import check_result
 
         progress("checking")
-        problems = check_result(load(path), context.layout.schemas)
+        problems = check_result(the_result(path), context.layout.schemas)
         if problems:
             lines = "\n".join(f"  {problem.path}: {problem.message}" for problem in problems)
             raise BenchError(f"{path}: this result does not hold:\n{lines}", hint=f"delete it and run: ./bench run_{experiment}")
         (tree / "verdict.json").write_text('{"problems": 0}\n')
 
-    return Step(f"check_{experiment}", context.layout, key, make)
+    return Step(f"check_{experiment}", context.layout, key, make, inputs=lambda: (path,))
 
 
 def figure_step(context: Context, experiment: str) -> Step:
@@ -69,10 +69,10 @@ def figure_step(context: Context, experiment: str) -> Step:
         progress("drawing")
         # Read when matplotlib is imported; it would make a home that is not there, and fill one that is.
         os.environ["MPLCONFIGDIR"] = str(context.layout.drawing)
-        for name, content in draw(load(path), formats).items():
+        for name, content in draw(the_result(path), formats).items():
             (tree / name).write_bytes(content)
 
-    return Step(f"figure_{experiment}", context.layout, key, make, View(context.results / "figures"))
+    return Step(f"figure_{experiment}", context.layout, key, make, View(context.results / "figures"), inputs=lambda: (path,))
 
 
 def report_step(context: Context, experiments: Iterable[str]) -> Step:
@@ -91,12 +91,17 @@ def report_step(context: Context, experiments: Iterable[str]) -> Step:
         from bpfbench.report.page import report_html, report_markdown
 
         progress("writing")
-        results = [load(result_path(context, name)) for name in there()]
+        results = [the_result(result_path(context, name)) for name in there()]
         drawn = {result["experiment"]: _drawn(context, result) for result in results}
         (tree / "report.md").write_text(report_markdown(results))
         (tree / "report.html").write_text(report_html(results, drawn))
 
-    return Step("report", context.layout, key, make, View(context.results))
+    def inputs() -> Iterator[Path]:
+        yield context.results / "figures"
+        for name in names:
+            yield from (result_path(context, name), *_figures(context, name))
+
+    return Step("report", context.layout, key, make, View(context.results), inputs=inputs)
 
 
 def _figures(context: Context, experiment: str) -> list[Path]:
@@ -112,17 +117,6 @@ def _drawn(context: Context, result: dict[str, Any]) -> list[Any]:
 
     folder = context.results / "figures"
     return [replace(figure, files={"svg": (folder / f"{figure.name}.svg").read_bytes()}) for figure in drawings(result, ())]
-
-
-def load(path: Path) -> dict[str, Any]:
-    """Return a result JSON, or say what is wrong with the file."""
-    try:
-        result = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise BenchError(f"{path}: not a readable result: {error}", hint="delete it and run ./bench again") from None
-    if not isinstance(result, dict):
-        raise BenchError(f"{path}: not a result: expected a JSON object", hint="delete it and run ./bench again")
-    return result
 
 
 def _digests(paths: Iterable[Path]) -> dict[str, str] | None:

@@ -33,7 +33,8 @@ class MeasureStep:
     """Measures one experiment and shows its result."""
 
     context: Context
-    experiment: Experiment
+    subject: str
+    """The experiment's name."""
     output: Callable[[str], Output | None]
     """Package name → its built output, None while it is not built."""
     missing: Callable[[str], str | None] = lambda name: None
@@ -42,7 +43,12 @@ class MeasureStep:
     @property
     def name(self) -> str:
         """The task's name."""
-        return f"run_{self.experiment.name}"
+        return f"run_{self.subject}"
+
+    @property
+    def experiment(self) -> Experiment:
+        """What is measured; decoded when it is asked for, since a list of a thousand asks for none."""
+        return self.context.model.experiments[self.subject]
 
     @property
     def pointer(self) -> Path:
@@ -52,14 +58,14 @@ class MeasureStep:
     @property
     def shown(self) -> Path:
         """Where the result JSON is shown."""
-        return self.context.results / f"{self.experiment.name}.json"
+        return self.context.results / f"{self.subject}.json"
 
     def request(self) -> Request | None:
         """Return what this run would measure; None while a package is not built.
 
         A package that cannot be had takes the arms away that execute it: all of them, where the experiment itself needs it.
         """
-        outputs = {name: self.output(name) for name in self.context.packages(self.experiment.name)}
+        outputs = {name: self.output(name) for name in self.context.packages(self.subject)}
         absent = {name: self.missing(name) for name, output in outputs.items() if output is None}
         if None in absent.values():
             return None
@@ -85,6 +91,24 @@ class MeasureStep:
         # Up to date means that the item last taken is the one of the present key: no need to find it again.
         return self._result(samples.last()).standing() if standing.uptodate else standing
 
+    def glimpse(self) -> str:
+        """Return which outputs would be measured, and why others are missing."""
+        known, told = self.context.glimpsed, []
+        for name in self.context.packages(self.subject):
+            if name not in known and (output := self.output(name)):
+                known[name] = f"{output.id} {output.hash}"
+            told.append(f"{name}: {known.get(name) or self.missing(name)}")
+        return "\n".join(told)
+
+    def look(self) -> tuple[bool, list[str]]:
+        """Say whether both items are up to date, and name every path that this depends on."""
+        samples = self._samples()
+        good, paths = samples.look()
+        if good:
+            good, more = self._result(samples.last()).look()
+            paths += more
+        return good, paths
+
     def wanted(self) -> list[Key]:
         """Return the keys of the samples and of the result derived from them, as far as they can be told now."""
         return [*self._samples().wanted(), *self._result().wanted()]
@@ -97,7 +121,7 @@ class MeasureStep:
         request = self.request()
         key = self._samples().key()
         if request is None or key is None:
-            needed = " and ".join(f"build_{name}" for name in self.context.packages(self.experiment.name))
+            needed = " and ".join(f"build_{name}" for name in self.context.packages(self.subject))
             message = f"{self.name}: {needed} must be run first"
             raise BenchError(message, hint=f"./bench {self.name} does that, without -s")
         measured = measure(request, key, self.context.layout, self.context.mark, progress)
@@ -130,10 +154,10 @@ class MeasureStep:
     def budget(self) -> float:
         """Return the seconds of sampling that a run may take."""
         words = self.context.words
-        return self.context.profile.budget_of(self.experiment.name) if words.budget is None else words.budget
+        return self.context.profile.budget_of(self.subject) if words.budget is None else words.budget
 
     def _samples(self) -> Step:
-        return Step(f"samples_{self.experiment.name}", self.context.layout, self._samples_key, _never)
+        return Step(f"samples_{self.subject}", self.context.layout, self._samples_key, _never)
 
     def _result(self, samples: Item | None = None) -> Step:
         """Return the step that derives the result of ``samples``; without any, of those of the present key."""
@@ -156,7 +180,7 @@ class MeasureStep:
     def _result_key(self, samples: Item) -> Key:
         codes = self.context.codes.of(["measure/result.py", "measure/fold.py", "measure/noise.py", "stats"])
         return make_key(
-            f"result-{self.experiment.name}",
+            f"result-{self.subject}",
             {"samples": samples.hash, "code": codes, "wording": self._wording(), "overrides": dict(self.context.words.overrides)},
         )
 
@@ -177,7 +201,7 @@ class MeasureStep:
         request = self.request()
         assert request
         result = result_of(request, samples.id, fold(read(samples.tree / JOURNAL)))
-        (tree / f"{self.experiment.name}.json").write_bytes(dump(result))
+        (tree / f"{self.subject}.json").write_bytes(dump(result))
 
 
 def dump(result: dict[str, Any]) -> bytes:

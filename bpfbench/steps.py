@@ -10,12 +10,13 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bpfbench.errors import BenchError
+from bpfbench.glance import below
 from bpfbench.store import pointers
 from bpfbench.store.files import write_atomic
 from bpfbench.store.keys import Change, Key, changes
@@ -75,6 +76,8 @@ class Step:
     view: View | None = None
     shares_machine: bool = False
     """Whether making it is heavy work that must not run beside a measurement."""
+    inputs: Callable[[], Iterable[Path]] = tuple
+    """The files that go into the key, and the directories in which they are looked for."""
 
     @property
     def pointer(self) -> Path:
@@ -93,7 +96,31 @@ class Step:
 
     def standing(self) -> Standing:
         """Say whether there is something to do, and why."""
+        return self._standing(self.key())
+
+    def glimpse(self) -> str:
+        """Return what the key is made of besides files and what all steps share: nothing."""
+        return ""
+
+    def look(self) -> tuple[bool, list[str]]:
+        """Say whether it is up to date, and name every path that this depends on."""
         key = self.key()
+        return self._standing(key).uptodate, [*map(str, self.inputs()), *self._paths(key)]
+
+    def _paths(self, key: Key | None) -> Iterator[str]:
+        """Yield the paths of what this step realised, and of what it would realise."""
+        yield str(self.pointer)
+        pointer = pointers.read(self.pointer)
+        store = Store(self.layout.store)
+        items = {pointer.item} if pointer else set()
+        for item in sorted(items | ({key.id} if key else set())):
+            place = str(store.path(item))
+            yield f"{place}/manifest.json"
+            yield from below(f"{place}/tree")
+        if self.view and pointer:
+            yield from (f"{self.view.target}/{name}" for name in pointer.meta.get("view", {}))
+
+    def _standing(self, key: Key | None) -> Standing:
         if key is None:
             return Standing(False, WAITS)
         store = Store(self.layout.store)

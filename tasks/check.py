@@ -19,7 +19,8 @@ def task_checks() -> Iterator[dict[str, Any]]:
     context = current()
     for experiment in context.chosen:
         step = functools.partial(_step, context, experiment.name)
-        yield task_of(f"check_{experiment.name}", f"check the result of {experiment.name}", step, [f"run_{experiment.name}"])
+        doc = f"check the result of {experiment.name}"
+        yield task_of(f"check_{experiment.name}", doc, step, [f"run_{experiment.name}"], at_a_glance=True)
 
 
 def _step(context: Context, experiment: str) -> Step:

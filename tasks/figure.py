@@ -20,7 +20,7 @@ def task_figures() -> Iterator[dict[str, Any]]:
     for experiment in context.chosen:
         step = functools.partial(_step, context, experiment.name)
         after = [f"check_{experiment.name}"]
-        yield task_of(f"figure_{experiment.name}", f"draw {experiment.name}", step, after, clean=[clean_view(step)])
+        yield task_of(f"figure_{experiment.name}", f"draw {experiment.name}", step, after, at_a_glance=True, clean=[clean_view(step)])
 
 
 def _step(context: Context, experiment: str) -> Step:

@@ -19,7 +19,7 @@ def task_report() -> Iterator[dict[str, Any]]:
     names = [experiment.name for experiment in context.chosen]
     step = functools.partial(_step, context, names)
     after = [f"{stage}_{name}" for name in names for stage in ("check", "figure")]
-    yield task_of("report", "write report.md and report.html", step, after, clean=[clean_view(step)])
+    yield task_of("report", "write report.md and report.html", step, after, at_a_glance=True, clean=[clean_view(step)])
 
 
 def _step(context: Context, experiments: Sequence[str]) -> Step:

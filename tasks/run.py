@@ -21,14 +21,14 @@ def task_runs() -> Iterator[dict[str, Any]]:
         after = [f"build_{name}" for name in experiment.packages]
         after += [f"system:{experiment.name}"] * bool(experiment.needs)
         step = functools.partial(_step, context, experiment.name)
-        yield task_of(f"run_{experiment.name}", f"measure: {experiment.title}", step, after)
+        yield task_of(f"run_{experiment.name}", f"measure: {experiment.title}", step, after, at_a_glance=True)
 
 
 def _step(context: Context, experiment: str) -> MeasureStep:
     from bpfbench.building import output_of
     from bpfbench.measuring import MeasureStep
 
-    return MeasureStep(context, context.model.experiments[experiment], functools.partial(output_of, context), _missing(context))
+    return MeasureStep(context, experiment, functools.partial(output_of, context), _missing(context))
 
 
 def _missing(context: Context) -> Callable[[str], str | None]:

@@ -6,6 +6,7 @@ A task holds how to make its step and makes it when it is looked at: `doit list`
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,29 @@ def action(name: str, work: Callable[[Progress], object]) -> Callable[[], TaskFa
     return act
 
 
+class Uptodate:
+    """What doit asks whether a task is up to date.
+
+    doit looks up the parameters of whatever it calls. That takes as long as the answer, unless an object tells them itself.
+    """
+
+    __signature__ = inspect.Signature()
+
+    def __init__(self, name: str, make: Callable[[], Step | MeasureStep], *, at_a_glance: bool) -> None:
+        self._name, self._make, self._at_a_glance = name, make, at_a_glance
+
+    def __call__(self) -> bool:
+        """Whether the item of the present key is realised, intact and shown."""
+        try:
+            step = self._make()
+            return context.current().glances.uptodate(self._name, step) if self._at_a_glance else step.standing().uptodate
+        except BenchError:
+            return False  # the action meets the same error, and fails this task alone with it
+
+    def __repr__(self) -> str:
+        return f"`./bench explain {self._name}`"
+
+
 class StepOf:
     """Makes a task's step when it is looked at, and says in `doit info` what it is."""
 
@@ -72,24 +96,20 @@ class StepOf:
     def __repr__(self) -> str:
         return f"`./bench explain {self._name}`"
 
-    def uptodate(self) -> bool:
-        """Whether the item of the present key is realised, intact and shown."""
-        try:
-            return self._make().standing().uptodate
-        except BenchError:
-            return False  # the action meets the same error, and fails this task alone with it
-
 
 def task_of(
-    name: str, doc: str, step: Callable[[], Step | MeasureStep], after: Iterable[str] = (), **more: Any
+    name: str, doc: str, step: Callable[[], Step | MeasureStep], after: Iterable[str] = (), *, at_a_glance: bool = False, **more: Any
 ) -> dict[str, Any]:
-    """Return the doit task of a step; ``after`` names the tasks that make what it is made from."""
+    """Return the doit task of a step; ``after`` names the tasks that make what it is made from.
+
+    ``at_a_glance``: the step tells all that it depends on, so that it need not be looked at closely each time.
+    """
     made = StepOf(name, step)
     return {
         "basename": name,
         "doc": doc,
         "targets": [f"{context.current().pointers}{name}.json"],
-        "uptodate": [made.uptodate],
+        "uptodate": [Uptodate(name, step, at_a_glance=at_a_glance)],
         "task_dep": list(after),
         "actions": [action(name, lambda progress: made().run(progress))],
         "meta": {"step": made},

@@ -44,7 +44,7 @@ def clean_up(here: Context, *, killed: bool) -> None:
         for path in layout.root.glob(".doit.db.*.tmp"):
             _remove(path)
         _remove_segments(here.mark)
-    Store(layout.store).sweep()
+    Store(layout.store).sweep(within_items=killed)
 
 
 def _remove_segments(mark: str) -> None:

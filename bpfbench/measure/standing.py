@@ -30,10 +30,10 @@ _DECIDING_BY_BEING_THERE = ("/sys/kernel/btf/vmlinux", "/dev/fuse", "/sys/kernel
 
 def remembered(names: Iterable[str], cache: Path) -> dict[str, Any]:
     """Return name → {ok, seen} for a key, from ``cache`` where nothing that decides it has changed since."""
-    deciding = _deciding()
+    now = deciding()
     known = _load(cache)
-    if known.get("deciding") != deciding:
-        known = {"deciding": deciding, "found": {}}
+    if known.get("deciding") != now:
+        known = {"deciding": now, "found": {}}
     found = known["found"]
     wanted = sorted(set(names))
     missing = [name for name in wanted if name not in found]
@@ -47,7 +47,7 @@ def remembered(names: Iterable[str], cache: Path) -> dict[str, Any]:
 def tried(names: Iterable[str], cache: Path) -> dict[str, Prerequisite]:
     """Try every prerequisite now, and remember the answers."""
     fresh = {name: _check(name) for name in sorted(set(names))}
-    _save(cache, {"deciding": _deciding(), "found": {name: _plain(one) for name, one in fresh.items()}})
+    _save(cache, {"deciding": deciding(), "found": {name: _plain(one) for name, one in fresh.items()}})
     return fresh
 
 
@@ -61,7 +61,8 @@ def _plain(found: Prerequisite) -> dict[str, Any]:
     return {"ok": found.ok, "seen": dict(found.seen)}
 
 
-def _deciding() -> str:
+def deciding() -> str:
+    """Return a digest of all that decides which prerequisites this machine has."""
     with privileged():
         return _deciding_now()
 

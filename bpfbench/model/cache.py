@@ -160,7 +160,7 @@ def _kind(path: str) -> bool | None:
 
 def _model(lines: list[bytes]) -> Model:
     digest, default, known, *plain = json.loads(lines[4])
-    outlines = [Outline(name, title, tuple(packages), tuple(needs)) for name, title, packages, needs in known]
+    outlines = [Outline(name, title, *map(tuple, lists)) for name, title, *lists in known]
     sources, packages, runtimes, profiles, requirements = plain
     return Model(
         sources={row[0]: rows.source(row) for row in sources},

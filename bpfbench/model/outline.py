@@ -17,13 +17,16 @@ class Outline(NamedTuple):
     """What it executes: the workload's packages and those of its arms' runtimes, sorted."""
     needs: tuple[str, ...]
     """Names of system requirements."""
+    arms: tuple[str, ...]
+    cases: tuple[str, ...]
 
 
 def outline_of(experiment: Experiment, model: Model) -> Outline:
     """Return the outline of one experiment."""
     runtimes = [model.runtimes[arm.runtime] for arm in experiment.arms]
     packages = {*experiment.packages, *(name for runtime in runtimes for name in runtime.packages)}
-    return Outline(experiment.name, experiment.title, tuple(sorted(packages)), experiment.needs)
+    arms, cases = tuple(arm.name for arm in experiment.arms), tuple(case.name for case in experiment.cases)
+    return Outline(experiment.name, experiment.title, tuple(sorted(packages)), experiment.needs, arms, cases)
 
 
 def outlines(model: Model) -> list[Outline]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bpfbench.errors import BenchError
+from bpfbench.model.outline import outlines
 from bpfbench.model.problems import did_you_mean, nearest, one_of
 from bpfbench.model.types import Model, Words
 from bpfbench.model.units import DURATION, seconds
@@ -207,11 +208,8 @@ class _Reader:
         if self.errors or self.arms is None or self.cases is None:
             return
         arms, cases = set(self.arms), set(self.cases)
-        for experiment in self.model.experiments.values():
-            if arms & {arm.name for arm in experiment.arms} and cases & {
-                case.name for case in experiment.cases
-            }:
-                return
+        if any(arms & {*experiment.arms} and cases & {*experiment.cases} for experiment in outlines(self.model)):
+            return
         message = (
             f"arms={','.join(self.arms)} cases={','.join(self.cases)}: no experiment has these arms and cases"
         )
@@ -242,11 +240,11 @@ def _nearest(path: Path) -> Path:
 
 def _arms(model: Model) -> list[str]:
     """Return the names of all arms, in the order of the specs."""
-    return list(dict.fromkeys(arm.name for e in model.experiments.values() for arm in e.arms))
+    return list(dict.fromkeys(arm for experiment in outlines(model) for arm in experiment.arms))
 
 
 def _cases(model: Model) -> list[str]:
-    return list(dict.fromkeys(case.name for e in model.experiments.values() for case in e.cases))
+    return list(dict.fromkeys(case for experiment in outlines(model) for case in experiment.cases))
 
 
 def _replaceable(model: Model) -> list[str]:

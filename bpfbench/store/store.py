@@ -150,12 +150,15 @@ class Store:
         with workshop.told(self.root):
             workshop.throw_away(self.path(key))
 
-    def sweep(self) -> list[str]:
-        """Delete what killed makers left behind; return its names. Touches no item and no living maker."""
+    def sweep(self, *, within_items: bool = True) -> list[str]:
+        """Delete what killed makers left behind; return its names. Touches no item and no living maker.
+
+        Within items that is at most a manifest that was being refreshed; to look into each of thousands takes its time.
+        """
         swept = workshop.sweep(self.root)
         for folder in workshop.FOLDERS:
             swept += [f"{folder}/{name}" for name in sweep_temporaries(self.root / folder)]
-        for item_id in self.ids():
+        for item_id in self.ids() if within_items else ():
             swept += [f"{item_id}/{name}" for name in sweep_temporaries(self.path(item_id))]
         return swept
 

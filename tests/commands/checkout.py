@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,11 +61,17 @@ class Checkout:
         for name in SPECS:
             (root / "specs" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / "specs" / name, root / "specs" / name)
+        self._forget_other_experiments()
         self.experiment("uprobe")
         shutil.copy(ROOT / "dodo.py", root / "dodo.py")
         (root / "bpfbench").symlink_to(ROOT / "bpfbench")
         self.plugins = root / "plugins"
         self._install()
+
+    def _forget_other_experiments(self) -> None:
+        """Leave out of the profiles what is meant for experiments that are not here."""
+        path = self.root / "specs" / "profiles.yaml"
+        path.write_text(re.sub(r"^( +)experiments:\n(?:\1 +\S.*\n)+", "", path.read_text(), flags=re.MULTILINE))
 
     def experiment(self, name: str) -> None:
         """Write a small experiment: one case, on the native and the kernel arm."""
@@ -90,7 +97,7 @@ class Checkout:
         path = f"{self.plugins}:{ROOT}"
         environ = {**given, "BENCH_CWD": str(cwd or self.root), "PYTHONPATH": path, **environment}
         command = [sys.executable, *python, "-m", "doit", *arguments]
-        return subprocess.run(command, cwd=self.root, env=environ, capture_output=True, text=True, timeout=600)
+        return subprocess.run(command, check=False, cwd=self.root, env=environ, capture_output=True, text=True, timeout=600)
 
     def edit(self, name: str, before: str, after: str) -> None:
         """Replace ``before``, which must be there, by ``after`` in a file."""

@@ -15,7 +15,7 @@ def asked(monkeypatch):
         return Prerequisite(name, True, "it is there", {"version": len(names)})
 
     monkeypatch.setattr(prerequisites, "check", check)
-    monkeypatch.setattr(standing, "_deciding", lambda: "today")
+    monkeypatch.setattr(standing, "deciding", lambda: "today")
     return names
 
 
@@ -31,7 +31,7 @@ def test_an_answer_is_remembered(asked, tmp_path):
 def test_what_decides_makes_all_of_them_asked_again(asked, tmp_path, monkeypatch):
     cache = tmp_path / "p.json"
     standing.remembered(["a"], cache)
-    monkeypatch.setattr(standing, "_deciding", lambda: "tomorrow")
+    monkeypatch.setattr(standing, "deciding", lambda: "tomorrow")
     assert standing.remembered(["a"], cache)["a"]["seen"] == {"version": 2}
 
 
@@ -59,4 +59,4 @@ def test_where_nothing_can_be_written_it_is_asked_every_time(asked, tmp_path):
 
 
 def test_what_decides_is_the_same_twice():
-    assert standing._deciding() == standing._deciding()
+    assert standing.deciding() == standing.deciding()
