@@ -88,7 +88,7 @@ class Small:
         self.place, self.root, self.sources = place, place / "checkout, ü", place / "sources"
         self.root.mkdir()
         for name in ("bpfbench", "tasks", "schemas"):
-            shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, self.root / name)
         shutil.copy(ROOT / "dodo.py", self.root)
         for name in ("packages", "sources"):
             (self.root / "specs" / name).mkdir(parents=True)
@@ -173,11 +173,23 @@ def _without_experiments(text: str) -> str:
     return str(yaml.safe_dump(profiles))
 
 
+@pytest.fixture(scope="session")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one checkout has learnt about compilers, so that not every one has to look at them."""
+    return tmp_path_factory.mktemp("learnt") / "toolchain"
+
+
 @pytest.fixture
-def small() -> Iterator[Small]:
+def small(learnt: Path) -> Iterator[Small]:
     place = Path(tempfile.mkdtemp(prefix="bpfbench-test-"))
     place.chmod(0o755)
-    yield Small(place)
+    made = Small(place)
+    toolchain = made.root / ".bench/toolchain"
+    if learnt.exists():
+        shutil.copytree(learnt, toolchain)
+    yield made
+    if toolchain.exists() and not learnt.exists():
+        shutil.copytree(toolchain, learnt)
     delete(place)
 
 
