@@ -85,6 +85,8 @@ class Place:
 
     def fetch(self, name: str) -> str | None:
         """Fetch all that a package is made from; return why not if that is out of reach."""
+        if not sources_of(name):
+            return None  # and doit without a word would do everything
         fetched = self.doit(*(f"fetch_{source}" for source in sources_of(name)))
         said = fetched.stdout + fetched.stderr
         if fetched.returncode != 0 and OUT_OF_REACH in said:
