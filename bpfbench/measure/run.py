@@ -6,12 +6,14 @@ never cached: its result is shown, its logs are kept for a look, and the next ru
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,12 +79,13 @@ def failed_cells(state: State) -> list[tuple[str, str]]:
 def _sample(request: Request, key: Key, layout: Layout, mark: str, folder: Path, progress: Progress) -> State:
     """Take all samples into the journal in ``folder``, going on from an earlier, interrupted run of this boot."""
     identity = {"run_key": key.id, "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip()}
-    lock = MachineLock()
-    with lock.exclusive(on_wait=lambda waited: progress("waiting until nobody else builds or measures on this machine")):
-        _forget_other_boots(layout.journals, identity)
+    # Where nothing can be sampled, nobody needs to keep quiet.
+    idle = all(map(request.lacks, request.cells()))
+    with contextlib.nullcontext() if idle else _alone(progress):
+        if not idle:
+            _forget_other_boots(layout.journals, identity)
         records = _earlier(folder, identity)
-        # Where nothing can be sampled, nobody needs to keep quiet.
-        quiet = _wait_until_quiet(progress, accept=request.accept_noise or all(map(request.lacks, request.cells())))
+        quiet = _wait_until_quiet(progress, accept=request.accept_noise or idle)
         work = layout.work / f"{os.getpid()}-{secrets.token_hex(4)}"
         work.mkdir(parents=True)
         try:
@@ -96,6 +99,11 @@ def _sample(request: Request, key: Key, layout: Layout, mark: str, folder: Path,
                 return _loop(request, bench, journal, records, progress).run()
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _alone(progress: Progress) -> AbstractContextManager[object]:
+    """Return what keeps everybody else from building and measuring on this machine."""
+    return MachineLock().exclusive(on_wait=lambda waited: progress("waiting until nobody else builds or measures on this machine"))
 
 
 def _loop(request: Request, bench: Bench, journal: Journal, records: list[dict[str, Any]], progress: Progress) -> Loop:
