@@ -19,7 +19,6 @@ from bpfbench.store.pointers import read as read_pointer
 from bpfbench.store.store import Item, Store
 
 ROOT = Path(__file__).resolve().parents[2]
-OWN_RECIPES = {"workload"}
 DEADLINE = 3600.0
 OUT_OF_REACH = "no origin is in reach"
 _PARTS = ("bpfbench", "tasks", "specs", "schemas", "workloads", "embedded")
@@ -33,7 +32,7 @@ def model() -> Model:
 
 def third_party() -> list[str]:
     """Return the names of the packages that are made from sources of others."""
-    return [package.name for package in model().packages.values() if package.recipe not in OWN_RECIPES]
+    return [package.name for package in model().packages.values() if package.sources]
 
 
 def python() -> str:
