@@ -18,6 +18,29 @@ void eb_settings_given(const char *given)
 	settings = given;
 }
 
+extern char **environ;
+
+#define OURS "EMBEDDED_"
+
+void eb_settings_keep(void)
+{
+	size_t size = 1;
+	char *kept, *end;
+
+	if (settings)
+		return;
+	for (char **variable = environ; variable && *variable; variable++)
+		if (!strncmp(*variable, OURS, strlen(OURS)))
+			size += strlen(*variable) + 1;
+	kept = end = calloc(1, size);
+	if (!kept)
+		return;
+	for (char **variable = environ; variable && *variable; variable++)
+		if (!strncmp(*variable, OURS, strlen(OURS)))
+			end = stpcpy(end, *variable) + 1;
+	settings = kept;
+}
+
 const char *eb_setting(const char *name)
 {
 	size_t length = strlen(name);

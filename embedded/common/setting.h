@@ -8,4 +8,7 @@ const char *eb_setting(const char *name);
 /* "NAME=VALUE\0NAME=VALUE\0\0": go before the environment's from now on; kept, not copied. */
 void eb_settings_given(const char *given);
 
+/* Unless some were given, keeps those of ours that the environment has now: servers clear theirs before they go to work. */
+void eb_settings_keep(void);
+
 #endif

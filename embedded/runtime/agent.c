@@ -265,6 +265,7 @@ __attribute__((constructor)) static void begin(void)
 	if (!name || !*name)
 		return;
 	*agent.error = '\0';
+	eb_settings_keep();
 	eb_hook_suspend();
 	if (choose() || open_segment(name)) {
 		eb_log_error("%s", agent.error);

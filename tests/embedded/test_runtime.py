@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -332,3 +334,13 @@ def test_a_user_without_privileges_gets_unverified_programs(bench: Bench, uprobe
         assert "Operation not permitted" in program["verification_reason"]
     finally:
         shutil.rmtree(work)
+
+
+def test_a_child_of_a_target_that_cleared_its_environment_still_leaves_its_status(bench: Bench) -> None:
+    loader = bench.loader("--attach=uprobe:at_entry:bench_push")
+    loader.json("READY")
+    code = "import os\nfor name in list(os.environ): del os.environ[name]\nif os.fork(): os.wait()"
+    subprocess.run([sys.executable, "-ISc", code], env=bench.segment.target(), check=True, timeout=30)
+    children = list(bench.segment.status.parent.glob("status.json.*"))
+    assert [path for path in children if not json.loads(path.read_text())["error"]], "as servers do before their workers work"
+    loader.quit()
