@@ -97,7 +97,7 @@ def report_step(context: Context, experiments: Iterable[str]) -> Step:
         (tree / "report.html").write_text(report_html(results, drawn))
 
     def inputs() -> Iterator[Path]:
-        yield context.results / "figures"
+        yield from (context.results, context.results / "figures")
         for name in names:
             yield from (result_path(context, name), *_figures(context, name))
 

@@ -17,7 +17,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -87,8 +87,11 @@ class Glances:
                 path.unlink()
 
 
-def stamps_of(paths: Iterable[str]) -> tuple[str, int, bool] | None:
-    """Return a digest of what ``paths`` look like, the latest change of any, whether any is missing; None where that cannot be told."""
+def stamps_of(paths: Sequence[str]) -> tuple[str, int, bool] | None:
+    """Return a digest of what ``paths`` look like, the latest change of any, whether any is missing; None where that cannot be told.
+
+    What is missing from a directory that is among the paths does not count as missing: the directory shows when it appears.
+    """
     told: list[object] = []
     latest, missing = 0, False
     lstat = os.lstat
@@ -96,7 +99,7 @@ def stamps_of(paths: Iterable[str]) -> tuple[str, int, bool] | None:
         try:
             info = lstat(path)
         except (FileNotFoundError, NotADirectoryError):
-            missing = True
+            missing = missing or os.path.dirname(path) not in paths  # noqa: PTH120
             told.append(None)
         except OSError:
             return None

@@ -109,11 +109,22 @@ def test_what_changes_during_the_look_is_not_remembered(tmp_path, step):
 
 
 def test_up_to_date_without_its_files_is_not_remembered(tmp_path, step):
-    step.look = lambda: (True, [str(step.tree), str(step.tree / "absent")])
+    step.look = lambda: (True, [str(step.tree), str(step.tree / "folder" / "absent")])
     made = glances(tmp_path)
     assert made.uptodate("task", step)
     made.save()
     assert not list((tmp_path / "state").rglob("*.json"))
+
+
+def test_what_is_missing_from_a_folder_that_is_watched_is_remembered(tmp_path, step):
+    step.look = lambda: (True, [str(step.tree), str(step.tree / "absent")])
+    made = glances(tmp_path)
+    assert made.uptodate("task", step)
+    made.save()
+    step.look = lambda: (False, [])
+    assert glances(tmp_path).uptodate("task", step)
+    (step.tree / "absent").write_text("")
+    assert not glances(tmp_path).uptodate("task", step)
 
 
 def test_absence_is_remembered_as_long_as_it_lasts(tmp_path, step):
