@@ -219,6 +219,8 @@ uint64_t eb_nested(struct eb_thread *self, struct eb_regs *regs)
 
 	if (guard == GUARD_SUSPENDED)
 		return 0;
+	if (guard == GUARD_FREE) /* by the hit of a signal that has come since the path looked */
+		return GUARD_FREE;
 	alive = looks_alive((const struct eb_regs *)guard, guard);
 	if (alive)
 		signal = eb_signal_between((uint64_t)regs, guard);
