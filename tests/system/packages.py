@@ -21,7 +21,7 @@ from bpfbench.store.store import Item, Store
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 3600.0
 OUT_OF_REACH = "no origin is in reach"
-_PARTS = ("bpfbench", "tasks", "specs", "schemas", "workloads", "embedded")
+_PARTS = ("bpfbench", "tasks", "specs", "schemas", "workloads", "embedded", "requirements")
 
 
 @functools.cache
