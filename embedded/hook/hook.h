@@ -34,6 +34,12 @@ struct eb_hook;
 struct eb_hook *eb_hook_function(void *address, eb_handler *entry, eb_handler *ret, void *user, char *error, size_t size);
 
 /*
+ * Says beforehand where long branches of the same text lead to at `address` and behind it: bit i is the byte at address + i. Otherwise the
+ * whole text is searched for that. Holds for one address at a time; NULL: none.
+ */
+void eb_hook_hint(const void *address, uint32_t targets);
+
+/*
  * Takes the hook away and restores the text when it was the last one there. 0: no thread is in its handlers or ever
  * will be, what they use may be freed. 1: gone, but a thread was still in a handler after two seconds (or it is a
  * handler that asks): what they use must stay. Functions that have been entered return without a hit.

@@ -60,6 +60,14 @@ const unsigned char *eb_text_pristine(const unsigned char *at, size_t size, unsi
 	return copy;
 }
 
+void eb_text_each(void (*visit)(const struct eb_patch *patch, void *data), void *data)
+{
+	for (unsigned i = 0; i < BUCKETS; i++)
+		for (struct eb_patch *patch = buckets[i]; patch; patch = patch->next)
+			if (patch->on)
+				visit(patch, data);
+}
+
 struct eb_patch *eb_text_overlapping(const unsigned char *at, size_t size, const struct eb_patch *but)
 {
 	for (const unsigned char *start = at - 15; start < at + size; start++)

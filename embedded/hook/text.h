@@ -12,6 +12,9 @@ int eb_text_write(void *at, const void *bytes, size_t size);
 /* Makes the patch known, for ever: from now on eb_text_elsewhere finds it. */
 void eb_text_add(struct eb_patch *patch);
 
+/* Goes through the patches that are in the text. */
+void eb_text_each(void (*visit)(const struct eb_patch *patch, void *data), void *data);
+
 /* The patch in the text that covers some of the bytes, other than `but`. */
 struct eb_patch *eb_text_overlapping(const unsigned char *at, size_t size, const struct eb_patch *but);
 

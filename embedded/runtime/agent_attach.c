@@ -91,8 +91,10 @@ static void attach_function(struct agent_link *link, const struct eb_object *obj
 	handler = !link->attachment.program->needs || link->attachment.program->needs == EB_NEEDS_FAULT ? run_plain
 		  : event->event.is_return						      ? run_at_return
 												      : run_at_entry;
+	eb_hook_hint(event->event.targets_known ? (void *)at : NULL, event->event.targets);
 	link->hook = eb_hook_function((void *)at, event->event.is_return ? NULL : handler,
 				      event->event.is_return ? handler : NULL, &link->attachment, error, sizeof(error));
+	eb_hook_hint(NULL, 0);
 	if (!link->hook) {
 		refuse(link, error);
 		return;

@@ -70,6 +70,8 @@ struct eb_event_record {
 	uint64_t device, inode;
 	uint32_t path;	     /* in the object's memory: the file's path; a tracepoint's name */
 	int32_t cpu;	     /* output: for which CPU */
+	uint32_t targets;    /* bit i: a long branch of the file's text leads to offset + i … */
+	uint32_t targets_known; /* … if this is 1 */
 };
 
 #define EB_REPORT 160

@@ -57,6 +57,9 @@ long shim_verify(const struct shim_program *program, struct eb_program_record *r
 /* Writes to the log that attr gives, if it does. */
 void shim_log(const union bpf_attr *attr, const char *text);
 
+/* Where long branches of a file's text lead to from an offset on (see eb_hook_hint): shim_targets.c. 1: it is known. */
+uint32_t shim_targets(const char *path, uint64_t offset, uint32_t *targets);
+
 /* --- perf events: shim_event.c --- */
 
 long shim_perf_event_open(const struct perf_event_attr *attr, int pid, int cpu, int group, unsigned long flags);

@@ -57,6 +57,7 @@ static long open_uprobe(const struct perf_event_attr *attr, int pid)
 		return -EINVAL;
 	if (pid > 0 && kill(pid, 0) && errno == ESRCH)
 		return -ESRCH;
+	record.targets_known = shim_targets(whole, record.offset, &record.targets);
 	record.device = status.st_dev;
 	record.inode = status.st_ino;
 	return make_event(&record, whole);
