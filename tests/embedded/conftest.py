@@ -75,6 +75,8 @@ class Segment:
     runtime: Path
     work: Path
     name: str = field(default_factory=lambda: f"test-{uuid.uuid4().hex[:12]}")
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """More of every target's environment."""
 
     @property
     def file(self) -> Path:
@@ -94,7 +96,7 @@ class Segment:
         return self._environment("shim.so", more)
 
     def target(self, **more: str) -> dict[str, str]:
-        return self._environment("agent.so", {"EMBEDDED_STATUS": str(self.status), **more})
+        return self._environment("agent.so", {"EMBEDDED_STATUS": str(self.status), **self.settings, **more})
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def test_without_the_library_nothing_is_attached_and_the_status_says_why(
 def test_the_pitfalls_have_exact_counts(
     pitfalls: Path, segment: Segment, llvm: dict[str, str], case: str, much: str
 ) -> None:
-    pair = Pair(pitfalls, segment, "er", case, much, **llvm)
+    pair = Pair(pitfalls, replace(segment, settings=llvm), "er", case, much)
     try:
         exact(pair)
         assert {program["engine"] for program in pair.status()["programs"]} == {"llvm"}
