@@ -87,7 +87,7 @@ class PairDriver:
             self._calm = pair.calm
             return sample
         except Refused as refused:
-            return _refused(cell, refused)
+            return refused_sample(cell, refused)
         except (Invalid, Garbled, ProcessError) as error:
             return Sample.failed(str(error))
         finally:
@@ -184,7 +184,7 @@ class Pair:
             for value in values:
                 argv += [f"--{option}", value]
         self.loader = self._start("loader", argv, self.cell.runtime.loader_env, self.bench.other_cpus)
-        loaded = _ready_or_refused(self.loader.expect(r"^(READY|ERROR) ", START_DEADLINE))
+        loaded = ready_or_refused(self.loader.expect(r"^(READY|ERROR) ", START_DEADLINE))
         self._check_mapped(self.loader)
         return loaded
 
@@ -301,7 +301,8 @@ def _package(bench: Bench) -> Path:
     return bench.outputs[bench.experiment.packages[0]]
 
 
-def _ready_or_refused(line: str) -> dict[str, Any]:
+def ready_or_refused(line: str) -> dict[str, Any]:
+    """Return what a loader says when it is ready, or raise ``Refused``."""
     word, body = line.split(" ", 1)
     found = fields_of(line, body)
     if word == "READY":
@@ -310,7 +311,7 @@ def _ready_or_refused(line: str) -> dict[str, Any]:
     raise Refused(found["stage"], message[0], found.get("log"))
 
 
-def _refused(cell: Cell, refused: Refused) -> Sample:
+def refused_sample(cell: Cell, refused: Refused) -> Sample:
     """A kernel that may refuse this program makes the case unsupported; any other refusal is a failure."""
     last = [line for line in (refused.log or "").splitlines() if line.strip() and not line.startswith("processed ")]
     reason = f"{refused.stage}: {last[-1].strip() if last else refused.reason}"

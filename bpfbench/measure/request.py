@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,8 +55,8 @@ class Request:
 
     @property
     def partial(self) -> bool:
-        """Whether only some cases or arms are asked for."""
-        return len(self.chosen_arms) < len(self.experiment.arms) or len(self.chosen_cases) < len(self.experiment.cases)
+        """Whether other cases or arms are asked for than this profile measures."""
+        return len(self.chosen_arms) < len(self.experiment.arms) or self.chosen_cases != self._of(self.profile.cases.get(self.experiment.name))
 
     @property
     def chosen_arms(self) -> tuple[Arm, ...]:
@@ -65,8 +65,11 @@ class Request:
 
     @property
     def chosen_cases(self) -> tuple[Case, ...]:
-        """The cases asked for, in the spec's order."""
-        return tuple(case for case in self.experiment.cases if self.cases is None or case.name in self.cases)
+        """The cases asked for, or else those of the profile, in the spec's order."""
+        return self._of(self.cases or self.profile.cases.get(self.experiment.name))
+
+    def _of(self, names: Collection[str] | None) -> tuple[Case, ...]:
+        return tuple(case for case in self.experiment.cases if names is None or case.name in names)
 
     @property
     def seconds(self) -> float:

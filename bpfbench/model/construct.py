@@ -198,13 +198,14 @@ def _profile(name: str, data: _Plain) -> Profile:
         budget=_sure(seconds(data["budget"])),
         sample_time=_sure(seconds(data["sample_time"])),
         figure_formats=_texts(data, "figures"),
-        params={name: _without(own, "budget") for name, own in experiments.items()},
+        params={name: _without(own, "budget", "cases") for name, own in experiments.items()},
         budgets={name: _sure(seconds(own["budget"])) for name, own in experiments.items() if "budget" in own},
+        cases={name: _texts(own, "cases") for name, own in experiments.items() if "cases" in own},
     )
 
 
-def _without(data: _Plain, name: str) -> _Plain:
-    return {key: value for key, value in data.items() if key != name}
+def _without(data: _Plain, *names: str) -> _Plain:
+    return {key: value for key, value in data.items() if key not in names}
 
 
 def _sure(value: _Value | None) -> _Value:

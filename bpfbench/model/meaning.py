@@ -254,9 +254,17 @@ def _profiles(documents: Documents, document: Document) -> None:
             at = (*path, "sample_time")
             message = f"{profile['sample_time']} does not fit into the budget of {profile['budget']}"
             documents.wrong(document, at, message, f"less than {profile['budget']}")
-        known = documents.known["experiment"]
-        for name in sorted(_names(document, (*path, "experiments"))):
-            if name not in known:
-                message = f'no experiment is called "{name}"'
-                where = (*path, "experiments", name)
-                documents.wrong_key(document, where, message, one_of(known), did_you_mean(name, known))
+        _of_experiments(documents, document, (*path, "experiments"))
+
+
+def _of_experiments(documents: Documents, document: Document, path: Path) -> None:
+    """What a profile says of single experiments: they must exist, and so must their cases."""
+    known = documents.known["experiment"]
+    for name in sorted(_names(document, path)):
+        where = (*path, name)
+        if name not in known:
+            message = f'no experiment is called "{name}"'
+            documents.wrong_key(document, where, message, one_of(known), did_you_mean(name, known))
+        elif (experiment := documents.by_kind["experiment"].get(name)) is not None:
+            cases = {str(case.get("case")) for _, case in mappings(experiment, ("cases",))}
+            documents.refer_all(document, (*where, "cases"), "case", cases)

@@ -263,6 +263,8 @@ class Profile:
     """Experiment → parameters for its driver, over those of the experiment."""
     budgets: Mapping[str, float] = field(default_factory=dict)
     """Experiment → its budget in place of ``budget``."""
+    cases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Experiment → the cases that this profile measures; all of them where it names none."""
 
     def budget_of(self, experiment: str) -> float:
         """Return the seconds of sampling that an experiment may take."""

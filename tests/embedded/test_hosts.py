@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,50 +19,19 @@ from pathlib import Path
 
 import pytest
 
-from bpfbench import system
-from bpfbench.errors import BenchError
-from bpfbench.model.types import Requirement
-
+from ..debian import PATH, program
 from .conftest import Segment
 from .talk import Program
 
 pytestmark = pytest.mark.system
 
-PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 PACKAGES = {"nginx": "nginx-light", "redis-server": "redis-server", "node": "nodejs"}
-POLICY = Path("/usr/sbin/policy-rc.d")
 ENTRIES, RETURNS, ACCEPTED, MKDIR, HOT, HOT_RETURNS = 12, 13, 19, 20, 21, 22
-
-
-@contextmanager
-def no_services() -> Iterator[None]:
-    """Have packages start nothing while they are installed (Debian Policy 9.3.3.1: invoke-rc.d asks this file)."""
-    if POLICY.exists():
-        yield
-        return
-    POLICY.write_text("#!/bin/sh\nexit 101\n")
-    POLICY.chmod(0o755)
-    try:
-        yield
-    finally:
-        POLICY.unlink()
 
 
 def find(name: str) -> str:
     """Return a program's path; install it where that can be done."""
-    found = shutil.which(name, path=PATH)
-    if found is None:
-        wanted = Requirement(name, "a program to be probed", {"debian": (PACKAGES[name],)}, command=name)
-        try:
-            if os.geteuid() != 0:
-                raise BenchError(f"{name} is not installed")
-            with no_services():
-                system.install([wanted], print)
-        except BenchError as error:
-            pytest.skip(f"{PACKAGES[name]} cannot be installed here: {error}")
-        found = shutil.which(name, path=PATH)
-    assert found
-    return found
+    return program(name, PACKAGES[name])
 
 
 class Probes:

@@ -121,3 +121,12 @@ def test_what_is_chosen_keeps_the_spec_s_order():
     assert [cell.id for cell in asked.cells()] == [("a", "native"), ("a", "kernel"), ("b", "native"), ("b", "kernel")]
     assert not asked.partial
     assert replace(REQUEST, cases=("b",)).partial
+
+
+def test_a_profile_may_measure_some_cases_and_who_asks_for_others_gets_those():
+    asked = replace(REQUEST, profile=replace(PROFILE, cases={"x": ("b",)}))
+    assert [case.name for case in asked.chosen_cases] == ["b"]
+    assert not asked.partial
+    assert [case.name for case in replace(asked, cases=("a",)).chosen_cases] == ["a"]
+    assert replace(asked, cases=("a",)).partial
+    assert replace(asked, cases=("a", "b")).partial, "it is not what the profile measures"

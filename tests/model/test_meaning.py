@@ -174,6 +174,14 @@ WRONG = [
         "no experiment",
         '"probe"',
     ),
+    (
+        PROFILES,
+        "probe: {rounds: 5}",
+        "probe: {cases: [empty, raed]}",
+        "profiles.quick.experiments.probe.cases[1]",
+        "no case is called",
+        '"read"',
+    ),
     (PROFILES, "sample_time: 40ms", "sample_time: 4m", "profiles.quick.sample_time", "does not fit", None),
     (
         PROFILES,

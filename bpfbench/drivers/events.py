@@ -1,0 +1,99 @@
+"""What programs count and send during a load: waiting until it has all arrived, and reading captures of it."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bpfbench.drivers.common import START_DEADLINE, tell
+from bpfbench.process.child import Child
+from bpfbench.process.identity import privileged
+
+SETTLED = 0.05
+"""Seconds without any change after which nothing is on its way any more."""
+PATIENCE = 5.0
+"""Seconds to wait for that at most."""
+HEADER = struct.Struct("<IIIII")
+"""Size of the event, then its pid, thread, direction and length: workloads/sslsniff/event.h."""
+FROM_CLIENT, TO_CLIENT = 0, 1
+FOREIGN = ("[uprobes]", "agent")
+"""What a process has mapped into which a runtime has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was counted since a reset: hits and ``inner`` by program, and how many events arrived of those that were sent."""
+
+    hits: Mapping[str, int]
+    inner: Mapping[str, int]
+    received: int
+    sent: int
+
+    @property
+    def lost(self) -> int:
+        """Events that were sent and never arrived."""
+        return max(self.sent - self.received, 0)
+
+    def as_evidence(self) -> dict[str, Any]:
+        """Return the counts for the result."""
+        return {"hits": dict(self.hits), "events_sent": self.sent, "events_received": self.received, "events_lost": self.lost}
+
+
+def reset(loader: Child) -> int:
+    """Set the programs' counters to 0 once nothing is on its way; return how many events had arrived until then."""
+    _quiet(loader)
+    tell(loader, "reset", "OK reset", START_DEADLINE)
+    return _received(loader)
+
+
+def settle(loader: Child, before: int) -> Seen:
+    """Wait until nothing arrives any more, and return what was seen since ``before`` events had arrived."""
+    counters, received = _quiet(loader)
+    inner = counters["inner"]
+    return Seen(counters["hits"], inner, received - before, sum(inner.values()))
+
+
+def plaintext(capture: Path) -> tuple[bytes, bytes]:
+    """Return all that was captured, from the client and to it. A torn end is left out."""
+    sides: tuple[list[bytes], list[bytes]] = ([], [])
+    for direction, data in _events(capture.read_bytes() if capture.exists() else b""):
+        sides[direction].append(data)
+    return b"".join(sides[FROM_CLIENT]), b"".join(sides[TO_CLIENT])
+
+
+def foreign(pid: int) -> int:
+    """Return how many mappings of a process come from a runtime."""
+    with privileged():
+        lines = Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
+    return sum(any(mark in line for mark in FOREIGN) for line in lines)
+
+
+def _events(data: bytes) -> Iterator[tuple[int, bytes]]:
+    place = 0
+    while place + HEADER.size <= len(data):
+        size, _, _, direction, length = HEADER.unpack_from(data, place)
+        end = place + 4 + size
+        if end > len(data):
+            return
+        yield direction, data[place + HEADER.size : place + HEADER.size + length]
+        place = end
+
+
+def _received(loader: Child) -> int:
+    return int(tell(loader, "events", "EVENTS", START_DEADLINE)["received"])
+
+
+def _quiet(loader: Child) -> tuple[dict[str, Any], int]:
+    """Return counters and arrivals once both stand still."""
+    limit = time.monotonic() + PATIENCE
+    last: tuple[dict[str, Any], int] | None = None
+    while True:
+        now = tell(loader, "read", "COUNTERS", START_DEADLINE), _received(loader)
+        if now == last or time.monotonic() > limit:
+            return now
+        last = now
+        time.sleep(SETTLED)
