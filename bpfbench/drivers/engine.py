@@ -191,7 +191,9 @@ def judged(
     """Return the sample: ok only with the right result, the right memory and the right engine."""
     observed, wanted = (done["result"], done["memory"]), cell.arm.options.get("engine", cell.runtime.engine)
     proof, executions = Proof("result and memory", 1, int(observed == expected)), cell.case.params.get("executions")
-    if executions is not None:
+    if executions == 0 and done["hits"]:
+        return Sample.failed(f"{done['hits']} executions in a case that has none")
+    if executions:
         proof = Proof("executions", executions * done["calls"], done["hits"])
     kept = {name: loaded[name] for name in ("engine", "program", "code_size")}
     evidence = {**kept, "result": observed[0], "rounds": len(done["rounds"]), "calm_rounds": sum(done["calm"]), "calls": calls}
@@ -209,7 +211,8 @@ def judged(
     if min(done["rounds"]) <= 0:
         return Sample.failed("a round took no time at all", **about)
     metrics = times(done["rounds"], done["calm"], calls)
-    metrics["compile"] = float(loaded["compile_ns"])
+    if loaded["compile_ns"]:  # a machine's own code is not compiled here
+        metrics["compile"] = float(loaded["compile_ns"])
     if loaded["code_size"] is not None:
         metrics["code_size"] = float(loaded["code_size"])
     return Sample("ok", metrics=metrics, **about)

@@ -35,6 +35,8 @@ def check_all(documents: Documents) -> None:
         _runtime(documents, document)
     for document in documents.by_kind["experiment"].values():
         _experiment(documents, document, requirements)
+    for document in documents.by_kind["published"].values():
+        _published(documents, document)
     if documents.profiles is not None:
         _profiles(documents, documents.profiles)
 
@@ -268,3 +270,16 @@ def _of_experiments(documents: Documents, document: Document, path: Path) -> Non
         elif (experiment := documents.by_kind["experiment"].get(name)) is not None:
             cases = {str(case.get("case")) for _, case in mappings(experiment, ("cases",))}
             documents.refer_all(document, (*where, "cases"), "case", cases)
+
+
+def _published(documents: Documents, document: Document) -> None:
+    """A published number names the case that it stands beside, or says what it is; it names a runtime that there is."""
+    documents.refer(document, ("experiment",), "experiment", documents.known["experiment"])
+    experiment = documents.by_kind["experiment"].get(text(document, ("experiment",)) or "")
+    cases = {str(case.get("case")) for _, case in mappings(experiment, ("cases",))} if experiment else set()
+    for path, value in mappings(document, ("values",)):
+        documents.refer(document, (*path, "runtime"), "runtime", documents.known["runtime"])
+        if cases:
+            documents.refer(document, (*path, "case"), "case", cases)
+        if ("case" in value) == ("what" in value):
+            documents.wrong(document, path, "a value has either the case that it is, or says what it is", "case or what")

@@ -149,13 +149,15 @@ def profile_row(profile: Profile) -> Row:
     """Flatten a profile."""
     blocks = [profile.least_blocks, profile.most_blocks, profile.warmup_blocks]
     numbers = [profile.half_width, profile.equivalence, profile.budget, profile.sample_time]
-    return [[profile.name, profile.title, *blocks, *numbers], profile.figure_formats, profile.params]
+    per_experiment = [profile.params, profile.budgets, profile.cases]
+    return [[profile.name, profile.title, *blocks, *numbers], profile.figure_formats, *per_experiment]
 
 
 def profile(row: Row) -> Profile:
     """Undo ``profile_row``."""
-    plain, formats, params = row
-    values: Row = [*plain, tuple(formats), params]
+    plain, formats, params, budgets, cases = row
+    chosen = {name: tuple(some) for name, some in cases.items()}
+    values: Row = [*plain, tuple(formats), params, budgets, chosen]
     return Profile(*values)
 
 

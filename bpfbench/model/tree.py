@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from bpfbench.errors import BenchError
 from bpfbench.layout import Layout
 
-FOLDERS = {"sources": "source", "packages": "package", "runtimes": "runtime", "experiments": "experiment"}
+FOLDERS = {
+    "sources": "source", "packages": "package", "runtimes": "runtime", "experiments": "experiment", "published": "published",
+}
 """Folder of specs/ → what one file in it describes; also the name of its schema."""
 SINGLES = {"profiles.yaml": "profiles", "system.yaml": "system"}
 """Files of specs/ that stand alone → their schema."""
@@ -16,7 +18,7 @@ LOCK = "vendor/sources.lock.json"
 """What ``doit lock`` writes: part of what the specs say, and checked like a spec; may be missing."""
 SCHEMAS = (*FOLDERS.values(), *SINGLES.values(), "lock")
 
-_LOOKALIKES = tuple(name.removesuffix("s") for name in FOLDERS)
+_LOOKALIKES = tuple(name.removesuffix("s") for name in FOLDERS if name.endswith("s"))
 
 Stamp = list[int]
 """Size, modification time, inode, change time: equal means unchanged."""

@@ -290,6 +290,44 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedValue:
+    """One number that somebody published. ``sd`` and ``n`` are None where they were not told."""
+
+    system: str
+    """What was measured, in the publication's words."""
+    value: float
+    case: str | None = None
+    """The experiment's case that is the same thing; None: there is none."""
+    what: str | None = None
+    """What it is, where no case is the same."""
+    runtime: str | None = None
+    """Our runtime that is the same system."""
+    sd: float | None = None
+    n: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Numbers from one publication: shown beside ours as a reference, never mixed with them."""
+
+    name: str
+    title: str
+    experiment: str
+    source: str
+    address: str | None
+    machine: str
+    date: str
+    """As exactly as it is known: 2025-04-30, 2025-04 or 2025."""
+    confidence: str
+    """``published`` (as it stands there), ``corrected`` or ``derived`` (by the remark), ``second-hand``."""
+    unit: str
+    per: str | None
+    values: tuple[PublishedValue, ...]
+    location: Location
+    remark: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Words:
     """The checked ``name=value`` words of the command line."""
 

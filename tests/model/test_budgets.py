@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from bpfbench.model.cache import load_cached
+
 
 def test_an_experiment_has_the_profile_s_budget_or_its_own(tree):
     tree.change("specs/profiles.yaml", "probe: {rounds: 5}", "probe: {rounds: 5, budget: 90s}")
     profile = tree.load().profiles["quick"]
     assert (profile.budget_of("probe"), profile.budget_of("other")) == (90.0, 240.0)
     assert profile.params["probe"] == {"rounds": 5}
+    for _ in range(2):  # the second comes from the cache
+        assert load_cached(tree.layout).profiles["quick"].budget_of("probe") == 90.0
 
 
 def test_a_budget_without_a_unit_is_refused_where_it_stands(tree):
