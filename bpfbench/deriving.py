@@ -85,23 +85,32 @@ def report_step(context: Context, experiments: Iterable[str]) -> Step:
     def key() -> Key | None:
         seen = {name: _digests([result_path(context, name), *_figures(context, name)]) for name in there()}
         code = context.codes.of(["report", "resultview.py"])
-        return make_key("report", {"seen": seen, "code": code, "pins": _pins(context)})
+        published = _digests(_published(context))
+        return make_key("report", {"seen": seen, "published": published, "code": code, "pins": _pins(context)})
 
     def make(tree: Path, progress: Progress) -> None:
+        from bpfbench.model.published import load_published
         from bpfbench.report.page import report_html, report_markdown
 
         progress("writing")
+        published = load_published(context.layout)
         results = [the_result(result_path(context, name)) for name in there()]
         drawn = {result["experiment"]: _drawn(context, result) for result in results}
-        (tree / "report.md").write_text(report_markdown(results))
-        (tree / "report.html").write_text(report_html(results, drawn))
+        (tree / "report.md").write_text(report_markdown(results, published=published))
+        (tree / "report.html").write_text(report_html(results, drawn, published))
 
     def inputs() -> Iterator[Path]:
         yield from (context.results, context.results / "figures")
+        yield from _published(context)
         for name in names:
             yield from (result_path(context, name), *_figures(context, name))
 
     return Step("report", context.layout, key, make, View(context.results), inputs=inputs)
+
+
+def _published(context: Context) -> list[Path]:
+    """Return the files in which numbers of others stand."""
+    return sorted((context.layout.root / "specs" / "published").glob("*.yaml"))
 
 
 def _figures(context: Context, experiment: str) -> list[Path]:

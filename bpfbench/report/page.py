@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bpfbench.model.types import Published
 from bpfbench.report import facts, render
 from bpfbench.report.figures import FAINT, GRID, INK, PAPER, Drawing, caption, drawings
 from bpfbench.report.numbers import percent
+from bpfbench.report.published import published_table
 from bpfbench.report.tables import Table, tables
 from bpfbench.report.template import PAGE, STYLE
 from bpfbench.resultview import Part
 
 TITLE = "Evaluation of userspace eBPF"
-FOLDED = ("comparisons", "detail-")
+FOLDED = ("comparisons", "detail-", "published")
 """Beginnings of the names of tables that are folded away in HTML: long ones."""
 
 
@@ -27,14 +29,18 @@ class Asset:
     alt: str
 
 
-def report_markdown(results: Sequence[Part], assets: Mapping[str, Sequence[Asset]] | None = None) -> str:
-    """Return report.md. ``assets``: each experiment's figures; by default ``figures/<experiment>.svg``."""
+def report_markdown(
+    results: Sequence[Part], assets: Mapping[str, Sequence[Asset]] | None = None, published: Sequence[Published] = ()
+) -> str:
+    """Return report.md. ``assets``: each experiment's figures; by default ``figures/<experiment>.svg``. ``published``: what others
+    measured.
+    """
     parts = [f"# {TITLE}\n"]
     if not results:
         parts.append("No result yet. `./bench` measures.\n")
     for result in results:
         given = assets.get(result["experiment"], ()) if assets is not None else _default_assets(result)
-        parts += _markdown_section(result, given)
+        parts += _markdown_section(result, given, published)
     return "\n".join(parts)
 
 
@@ -42,7 +48,7 @@ def _default_assets(result: Part) -> list[Asset]:
     return [Asset(f"figures/{figure.name}.svg", figure.alt) for figure in drawings(result, ())]
 
 
-def _markdown_section(result: Part, assets: Sequence[Asset]) -> list[str]:
+def _markdown_section(result: Part, assets: Sequence[Asset], published: Sequence[Published]) -> list[str]:
     md = render.md
     parts = [f"## {md(result['title'])}\n", md(result["description"]) + "\n"]
     parts += [f"**{md(warning)}**\n" for warning in _warnings(result)]
@@ -51,7 +57,7 @@ def _markdown_section(result: Part, assets: Sequence[Asset]) -> list[str]:
     said = facts.verdicts(result)
     if said:
         parts += ["### What the comparisons say\n", _list(said)]
-    parts += ["### Tables\n", *(render.markdown(table) for table in tables(result))]
+    parts += ["### Tables\n", *(render.markdown(table) for table in _all_tables(result, published))]
     parts += ["### Sampling and noise\n", _list([*facts.sampling(result), *facts.noise(result)])]
     parts += ["### Identity\n", _pairs(facts.provenance(result))]
     for title, rows in _folded_facts(result):
@@ -114,13 +120,16 @@ def _warnings(result: Part) -> list[str]:
     return found
 
 
-def report_html(results: Sequence[Part], figures: Mapping[str, Sequence[Drawing]] | None = None) -> str:
+def report_html(
+    results: Sequence[Part], figures: Mapping[str, Sequence[Drawing]] | None = None, published: Sequence[Published] = ()
+) -> str:
     """Return report.html, which needs no other file. ``figures`` saves drawing them again (as svg)."""
     sections = [
         _section(
             result,
             index,
             drawings(result, ["svg"]) if figures is None else figures.get(result["experiment"], ()),
+            published,
         )
         for index, result in enumerate(results, 1)
     ]
@@ -128,9 +137,9 @@ def report_html(results: Sequence[Part], figures: Mapping[str, Sequence[Drawing]
     return str(environment.from_string(PAGE).render(title=TITLE, style=_safe(STYLE), sections=sections))
 
 
-def _section(result: Part, number: int, figures: Sequence[Drawing]) -> dict[str, Any]:
+def _section(result: Part, number: int, figures: Sequence[Drawing], published: Sequence[Published]) -> dict[str, Any]:
     prefix = f"e{number}-"
-    made = [(table, _safe(render.html(table, prefix))) for table in tables(result)]
+    made = [(table, _safe(render.html(table, prefix))) for table in _all_tables(result, published)]
     inputs, environment, machine = (rows for _, rows in _folded_facts(result))
     return {
         "id": f"e{number}",
@@ -154,6 +163,11 @@ def _section(result: Part, number: int, figures: Sequence[Drawing]) -> dict[str,
         "machine": machine,
         "command": facts.command(result),
     }
+
+
+def _all_tables(result: Part, published: Sequence[Published]) -> list[Table]:
+    reference = published_table(result, published)
+    return [*tables(result), *([reference] if reference else [])]
 
 
 def _is_folded(table: Table) -> bool:
