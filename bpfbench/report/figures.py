@@ -103,7 +103,8 @@ def draw(result: Part, formats: Sequence[str]) -> dict[str, bytes]:
 def drawings(result: Part, formats: Sequence[str]) -> list[Drawing]:
     """Return the figures of a result with what is said about them; without ``formats`` nothing is drawn."""
     view = View(result)
-    columns = [column for inner in (False, True) if (column := _column(view, inner)) is not None]
+    kinds = [kind for kind in ("whole", "operation") if view.cases_of(inner=kind == "operation")]
+    columns = [column for kind in [*kinds, *_relative(view, kinds)] if (column := _column(view, kind)) is not None]
     if not columns:
         return []
     title = f"{clean(result['title'])}: {' and '.join(column.label for column in columns)}"
@@ -147,40 +148,62 @@ def _bytes(figure: Any, name: str) -> bytes:
     return buffer.getvalue()
 
 
-def _column(view: View, inner: bool) -> _Column | None:
-    """Collect the cases that are stated per operation (``inner``), or the others, by group."""
-    metric, arms = view.primary, view.arms_of(inner=inner)
-    cases = view.cases_of(inner=inner)
+def _relative(view: View, kinds: Sequence[str]) -> list[str]:
+    """Return what else is drawn of cases that are stated as a whole: what a call costs more than a bare one, or how many times the
+    baseline's time an execution takes. Where operations are drawn, they say it already.
+    """
+    bare = view.arms.get(view.result["baseline"])
+    if view.primary is None or "operation" in kinds or bare is None or bare["where"] != "none":
+        return []
+    return {"call": ["added"], "execution": ["ratio"]}.get(view.primary["per"] or "", [])
+
+
+def _column(view: View, kind: str) -> _Column | None:
+    """Collect by group the cases that are stated per operation, or the others: ``whole``, or relative to the baseline."""
+    inner = kind == "operation"
+    metric, cases = view.primary, view.cases_of(inner=inner)
+    arms = [arm for arm in view.arms_of(inner=inner) if kind in ("whole", "operation") or arm != view.result["baseline"]]
     if metric is None or not cases or not arms:
         return None
     panels = []
     for group in view.groups.values():
         names = [name for name in cases if view.cases[name]["group"] == group["name"]]
-        lines = tuple(
-            (view.cases[name], tuple(_mark(view, name, arm, inner) for arm in arms)) for name in names
-        )
+        lines = tuple((view.cases[name], tuple(_mark(view, name, arm, kind) for arm in arms)) for name in names)
         if lines:
             panels.append(_Panel(clean(group["title"]), lines))
+    if kind == "ratio":
+        return _Column(f"time ÷ {clean(view.arms[view.result['baseline']]['title'])}", 1.0, tuple(panels))
     values = [
         abs(mark.value) for panel in panels for _, marks in panel.cases for mark in marks if not mark.word
     ]
     factor, unit = scaled(min(values, default=0.0), metric["unit"])
     if factor > 1:  # a smaller unit than the metric's would only make the numbers longer
         factor, unit = 1.0, metric["unit"]
-    return _Column(unit_phrase(unit, "operation" if inner else metric["per"]), factor, tuple(panels))
+    label = unit_phrase(unit, "operation" if inner else metric["per"])
+    return _Column(f"added, {label}" if kind == "added" else label, factor, tuple(panels))
 
 
-def _mark(view: View, case: str, arm: str, inner: bool) -> _Mark:
+def _mark(view: View, case: str, arm: str, kind: str) -> _Mark:
     cell = view.cells[case, arm]
     if cell["status"] != "ok":
         return _Mark(arm, 0, 0, 0, cell["status"])
-    if inner:
+    if kind == "operation":
         item = view.operations.get((case, arm))
         return _Mark(arm, item["value"], *item["ci"]) if item else _Mark(arm, 0, 0, 0, "no floor")
-    summary = view.summary(case, arm, view.primary["name"]) if view.primary else None
+    name = view.primary["name"] if view.primary else ""
+    if kind != "whole":
+        return _relative_mark(view.comparisons.get((case, name, arm, view.result["baseline"])), arm, kind)
+    summary = view.summary(case, arm, name)
     return (
         _Mark(arm, summary["median"], *summary["median_ci"]) if summary else _Mark(arm, 0, 0, 0, "no value")
     )
+
+
+def _relative_mark(item: Part | None, arm: str, kind: str) -> _Mark:
+    field = "difference" if kind == "added" else "ratio"
+    if item is None or item[field] is None:
+        return _Mark(arm, 0, 0, 0, "not compared")
+    return _Mark(arm, item[field], *item[f"{field}_ci"])
 
 
 def _alt(view: View, columns: Sequence[_Column]) -> str:

@@ -73,7 +73,7 @@ NOTHING = Entry("–", "nothing")
 
 def tables(result: Part) -> list[Table]:
     """Return every table that the result has something for, the most telling first."""
-    found = [summary_table(result), operations_table(result), comparisons_table(result)]
+    found = [summary_table(result), geometric_table(result), operations_table(result), comparisons_table(result)]
     return [
         *(table for table in found if table is not None),
         *(detailed_table(result, metric["name"]) for metric in result["metrics"]),
@@ -179,6 +179,37 @@ def _plus_minus_means(result: Part) -> str:
 def _group_title(view: View, case: str) -> str:
     group = view.groups.get(view.cases[case]["group"])
     return str(group["title"]) if group else ""
+
+
+def geometric_table(result: Part) -> Table | None:
+    """Return the geometric mean of each arm's ratios to the baseline, for results about executions; else None.
+
+    The interval is Student's on the logarithms: how far the mean would move had other programs of this kind been chosen.
+    """
+    view = View(result)
+    if view.primary is None or view.primary["per"] != "execution":
+        return None
+    from bpfbench.stats.compare import geometric_mean
+
+    rows = []
+    for arm in _others(view):
+        found = [relation(view, case, view.primary["name"], arm, result["baseline"]) for case in view.cases]
+        ratios = [one.ratio[0] for one in found if one and one.ratio]
+        if not ratios:
+            rows.append(Row("", (Entry(view.arms[arm]["title"], "text"), Entry("0"), NOTHING, NOTHING)))
+            continue
+        mean = geometric_mean(ratios)
+        interval = NOTHING if mean.low is None or mean.high is None else Entry(span(mean.value, (mean.low, mean.high)))
+        rows.append(Row("", (Entry(view.arms[arm]["title"], "text"), Entry(str(len(ratios))), Entry(significant(mean.value)), interval)))
+    if not rows:
+        return None
+    baseline = view.arms[result["baseline"]]["title"]
+    caption = (
+        f"Geometric mean of the ratios to {baseline}, over the cases that both have. The interval says how far it would move with other "
+        "programs of this kind; how well each case was measured stands in the comparisons."
+    )
+    columns = ("Arm", "Cases", f"Time ÷ {baseline}", "Interval")
+    return Table("geometric", "Over all programs", caption, columns, (0,), tuple(rows), ())
 
 
 def operations_table(result: Part) -> Table | None:
