@@ -153,7 +153,7 @@ def _relative(view: View, kinds: Sequence[str]) -> list[str]:
     baseline's time an execution takes. Where operations are drawn, they say it already.
     """
     bare = view.arms.get(view.result["baseline"])
-    if view.primary is None or "operation" in kinds or bare is None or bare["where"] != "none":
+    if view.primary is None or "operation" in kinds or not view.comparisons or bare is None or bare["where"] != "none":
         return []
     return {"call": ["added"], "execution": ["ratio"]}.get(view.primary["per"] or "", [])
 

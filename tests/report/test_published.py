@@ -34,8 +34,8 @@ def test_a_number_stands_beside_ours_of_the_same_case_and_runtime():
     value = PublishedValue("kernel", 2561.57, case=case, runtime=runtime, sd=628.77, n=10)
     ((name, system, told, n, here),) = rows(published(value, unit=metric["unit"], per=metric["per"]))
     assert (name.split(" (")[0], system, n) == (View(sample_result()).cases[case]["title"], "kernel", "10")
-    assert told.replace(",", "") == "2561.57 ± 628.77"
-    assert here.replace(",", "").split(" ")[0].startswith(f"{summary['median']:.0f}"[:2])
+    assert told.replace("\u202f", "") == "2561.57 ± 628.77"
+    assert here.replace("\u202f", "").split(" ")[0].startswith(f"{summary['median']:.0f}"[:2])
 
 
 def test_another_unit_or_an_unknown_case_stands_beside_nothing():
