@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from ..debian import PATH, program
+from tests.debian import PATH, program
 from .conftest import Segment
 from .talk import Program
 
@@ -57,8 +57,8 @@ class Probes:
         libc = linked_with(sys.executable, "libc")[0]
         self.attach("e_hot", allocator or libc, "malloc")
         self.attach("r_hot", allocator or libc, "malloc")
-        for program, name in (("e_mix", "free"), ("r_mix", "free"), ("e_throws", "read"), ("e_passes", "write")):
-            self.attach(program, libc, name)
+        for probe, name in (("e_mix", "free"), ("r_mix", "free"), ("e_throws", "read"), ("e_passes", "write")):
+            self.attach(probe, libc, name)
         for name in ("t_accepted", "t_accepted_so", "t_mkdir", "t_getpgid"):
             self.attach(name)
 
