@@ -2,6 +2,8 @@
  * How long generated code runs and how long generating it takes, on every engine and the kernel, interleaved: one line a program
  * with nanoseconds (the least of the rounds) and ratios to the kernel. Not a test: nothing depends on the figures.
  * usage: speed rounds file … (raw instructions, the name says which program)
+ *        speed samples blocks file …: measures every program on every compiler once a block, in a new order each time, and
+ *        prints a line `BLOCK PROGRAM ENGINE NANOSECONDS` for each; benchmarks/embedded_engines.py makes figures of them
  */
 #include "../tests/kernel.h"
 
@@ -37,12 +39,18 @@ static uint32_t read_program(const char *name, struct bpf_insn *insns)
 	return (uint32_t)count;
 }
 
+static const char *base(const char *name)
+{
+	return strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
+}
+
 /* All must return the same. */
-static double time_once(enum machine_kind kind, const struct bpf_insn *insns, uint32_t count, uint32_t times, int64_t *expected)
+static double time_once(enum machine_kind kind, const struct bpf_insn *insns, uint32_t count, struct machine_rounds rounds,
+			int64_t *expected)
 {
 	uint32_t result = 0;
 	char error[2000];
-	double ns = machine_time(kind, insns, count, times, &result, error, sizeof(error));
+	double ns = machine_time(kind, insns, count, rounds, &result, error, sizeof(error));
 
 	if (ns < 0)
 		fprintf(stderr, "%s: %s\n", machine_name(kind), error);
@@ -65,12 +73,13 @@ static void time_program(const char *name, uint32_t rounds, double *logarithms, 
 		best[i] = INFINITY;
 	for (uint32_t round = 0; round < rounds && count; round++)
 		for (size_t i = 0; i < KINDS; i++) {
-			double ns = machine_missing(kinds[i]) ? NAN : time_once(kinds[i], insns, count, i == 3 ? 50 : 2000, &expected);
+			struct machine_rounds once = { 1, kinds[i] == MACHINE_INTERPRETER ? 50 : 2000 };
+			double ns = machine_missing(kinds[i]) ? NAN : time_once(kinds[i], insns, count, once, &expected);
 
 			if (ns < best[i])
 				best[i] = ns;
 		}
-	printf("%-10s %5u insns", strrchr(name, '/') ? strrchr(name, '/') + 1 : name, count);
+	printf("%-10s %5u insns", base(name), count);
 	for (size_t i = 0; i < KINDS; i++) {
 		printf("  %s %.0f", machine_name(kinds[i]), best[i]);
 		if (i)
@@ -79,6 +88,53 @@ static void time_program(const char *name, uint32_t rounds, double *logarithms, 
 	}
 	(*programs)++;
 	printf("\n");
+}
+
+static void shuffle(uint32_t *order, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		order[i] = i;
+	for (uint32_t i = n; i > 1; i--) {
+		uint32_t other = (uint32_t)rand() % i, kept = order[i - 1];
+
+		order[i - 1] = order[other];
+		order[other] = kept;
+	}
+}
+
+/*
+ * One block: for each program and compiler 8 rounds of about a millisecond, of which some are left alone, and the fastest counts. (In
+ * shorter ones the kernel has not yet learnt the branches: entering it makes the processor forget them.)
+ */
+static void sample_block(uint32_t block, char **names, uint32_t programs)
+{
+	static const enum machine_kind compilers[] = { MACHINE_KERNEL, MACHINE_JIT, MACHINE_LLVM };
+	static struct bpf_insn insns[MACHINE_MOST];
+	uint32_t order[64], turn[3];
+
+	shuffle(order, programs);
+	for (uint32_t i = 0; i < programs; i++) {
+		uint32_t count = read_program(names[order[i]], insns);
+		int64_t expected = -1;
+
+		shuffle(turn, 3);
+		for (uint32_t k = 0; k < 3; k++) {
+			enum machine_kind kind = compilers[turn[k]];
+
+			if (!machine_missing(kind))
+				printf("%u %s %s %.3f\n", block, base(names[order[i]]), machine_name(kind),
+				       time_once(kind, insns, count, (struct machine_rounds){ 8, 2000 }, &expected));
+		}
+	}
+}
+
+static int sample(uint32_t blocks, char **names, uint32_t programs)
+{
+	if (programs > 64)
+		return 2;
+	for (uint32_t block = 0; block < blocks; block++)
+		sample_block(block, names, programs);
+	return 0;
 }
 
 /* A program of that many instructions of all common kinds. */
@@ -138,9 +194,11 @@ int main(int argc, char **argv)
 	uint32_t programs = 0;
 
 	if (argc < 3) {
-		fprintf(stderr, "usage: %s rounds program...\n", *argv);
+		fprintf(stderr, "usage: %s rounds program... | samples blocks program...\n", *argv);
 		return 2;
 	}
+	if (!strcmp(argv[1], "samples"))
+		return sample((uint32_t)atoi(argv[2]), argv + 3, (uint32_t)(argc - 3));
 	for (int i = 2; i < argc; i++)
 		time_program(argv[i], (uint32_t)atoi(argv[1]), logarithms, &programs);
 	printf("geometric mean, relative to the kernel:");

@@ -14,6 +14,7 @@ extern bool kernel_as_it_is;
 /* See machine_run(), machine_missing() and machine_time(). */
 int kernel_run(const struct bpf_insn *insns, uint32_t count, struct image *image, char *error, size_t size);
 const char *kernel_missing(void);
-double kernel_time(const struct bpf_insn *insns, uint32_t count, uint32_t times, uint32_t *result, char *error, size_t size);
+double kernel_time(const struct bpf_insn *insns, uint32_t count, struct machine_rounds rounds, uint32_t *result, char *error,
+		   size_t size);
 
 #endif

@@ -179,21 +179,25 @@ static double now(void)
 	return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
-double machine_time(enum machine_kind kind, const struct bpf_insn *insns, uint32_t count, uint32_t times, uint32_t *result,
-		    char *error, size_t size)
+double machine_time(enum machine_kind kind, const struct bpf_insn *insns, uint32_t count, struct machine_rounds rounds,
+		    uint32_t *result, char *error, size_t size)
 {
 	struct eb_code code;
-	double start, end;
+	double start, spent, best = -1;
 
 	if (kind == MACHINE_KERNEL)
-		return kernel_time(insns, count, times, result, error, size);
+		return kernel_time(insns, count, rounds, result, error, size);
 	if (compile(kind, insns, count, &code, error, size))
 		return -1;
 	memcpy(memory.data, &(uint32_t){ MACHINE_SEED }, 4);
-	start = now();
-	for (uint32_t i = 0; i < times; i++)
-		*result = (uint32_t)eb_run(&code, memory.data);
-	end = now();
+	for (uint32_t round = 0; round < rounds.rounds; round++) {
+		start = now();
+		for (uint32_t i = 0; i < rounds.times; i++)
+			*result = (uint32_t)eb_run(&code, memory.data);
+		spent = now() - start;
+		if (best < 0 || spent < best)
+			best = spent;
+	}
 	eb_free(&code);
-	return (end - start) / times;
+	return best / rounds.times;
 }

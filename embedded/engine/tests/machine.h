@@ -50,11 +50,16 @@ const char *machine_name(enum machine_kind kind);
 /* NULL if programs can be run on it, else why not. */
 const char *machine_missing(enum machine_kind kind);
 
+/* What machine_time() is to do: the fastest of some rounds of so many runs counts. */
+struct machine_rounds {
+	uint32_t rounds, times;
+};
+
 /*
- * Nanoseconds per run of a program that needs no memory, by running it that often; negative: refused. The first word of its context
- * is MACHINE_SEED. *result: what it returned.
+ * Nanoseconds per run of a program that needs no memory; negative: refused. The first word of its context is MACHINE_SEED.
+ * *result: what it returned.
  */
-double machine_time(enum machine_kind kind, const struct bpf_insn *insns, uint32_t count, uint32_t times, uint32_t *result,
-		    char *error, size_t size);
+double machine_time(enum machine_kind kind, const struct bpf_insn *insns, uint32_t count, struct machine_rounds rounds,
+		    uint32_t *result, char *error, size_t size);
 
 #endif
