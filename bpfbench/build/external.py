@@ -180,6 +180,7 @@ class _Build:
         self._system: System | None = None
         self._jobs = jobs(int(package.options.get("memory", 256)))
         self._prefix: tuple[str, ...] = ()
+        self._largest = 0
         self.told: dict[str, Any] = {}
 
     def watch_over(self, toolchain: Toolchain, tools: Sequence[str], system: System) -> None:
@@ -205,6 +206,9 @@ class _Build:
         )
         if outcome.code != 0:
             raise self._failed(call, outcome)
+        # In MiB, as `memory` of the package says it: what one job took, to compare.
+        self._largest = max(self._largest, -(-outcome.largest // 1024))
+        self.told |= {"largest": self._largest}
 
     def check_covered(self, system: System, depends: Mapping[str, Path]) -> None:
         """Refuse an output that was made from files that its key knows nothing of."""

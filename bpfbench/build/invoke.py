@@ -29,6 +29,8 @@ class Outcome(NamedTuple):
     err: str
     log: str = ""
     """Where all that it said can be read, if that was written down."""
+    largest: int = 0
+    """Most memory that any process of it had, in KiB; 0 where that was not looked at."""
 
 
 Invoke = Callable[[Sequence[str], Path], Outcome]
@@ -132,6 +134,6 @@ def supervised(reaper: Reaper, log_dir: Path) -> Run:
             raise BenchError(killed, hint="is there memory enough?")
         out = child.out.read_text("utf-8", "replace")
         err = "" if name else child.err.read_text("utf-8", "replace")
-        return Outcome(ended.code, out, err, str(child.out))
+        return Outcome(ended.code, out, err, str(child.out), ended.max_rss_kib)
 
     return run

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bpfbench.build import make
 from bpfbench.build.invoke import Outcome, invoke, supervised
 from bpfbench.errors import BenchError
 from bpfbench.model.types import Package, Requirement
@@ -105,6 +106,16 @@ def test_a_failing_command_shows_its_last_lines_its_log_and_how_to_repeat_it(
     assert "./bench build_thing" in message
     (log,) = [file for file in (tmp_path / "logs").iterdir() if str(file) in message]
     assert "line 50\n" in log.read_text()
+
+
+def test_how_much_memory_the_largest_job_took_is_remembered(cache: Path, tmp_path: Path) -> None:
+    rules = "main:\n\ttouch main; python3 -c 'x = b\"x\" * (90 << 20)'; true\n"
+    sources, tree = source("make", tmp_path / "source", Makefile=rules), tmp_path / "tree"
+    tree.mkdir()
+    with Reaper("test-build") as reaper:
+        run = supervised(reaper, tmp_path / "logs")
+        told = make.make(package("make"), Path("/"), tree, cache=cache, sources={"thing": sources}, run=run)
+    assert 90 <= told["largest"] < 400
 
 
 def test_a_command_that_hangs_is_ended_with_all_that_it_started(cache: Path, tmp_path: Path) -> None:

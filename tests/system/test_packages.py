@@ -72,6 +72,8 @@ def test_built_a_second_time_elsewhere_it_is_the_same(
     for place, tree in ((elsewhere.root.parent, again.tree), (first.root, made.tree), (first.store.root, made.tree)):
         for file in files(tree):
             assert os.fsencode(place) not in (tree / file).read_bytes(), f"{file} names where it was built"
+    memory = model().packages[name].options.get("memory")
+    assert memory is None or 0 < int(str(again.meta["largest"])) <= memory, "jobs are bounded by what one takes"
     for file in files(again.tree):
         found = [day for day in today() if day in (again.tree / file).read_bytes()]
         assert not found, f"{file} says when it was built: {found}"
