@@ -9,6 +9,7 @@ also gives single commits.)
 
 from __future__ import annotations
 
+import os
 import re
 import urllib.parse
 from collections.abc import Mapping
@@ -189,7 +190,7 @@ class _Repository:
             if not remote:
                 self._tools.connect = self._tools.silence * 10
             ended, out, err = self._tools.run(
-                tuple(argv), cwd=self._place, env={**environment(self._place), **_NO_CONFIGURATION},
+                tuple(argv), cwd=self._place, env={**environment(self._place), **_trust(), **_NO_CONFIGURATION},
                 what=f"git {words[0]}" if not host else f"git {words[0]} from {host}", host=host, signs=_sign,
             )  # fmt: skip
         except Unavailable as error:
@@ -208,6 +209,13 @@ class _Repository:
             self._tools.reach.failed(self.host, reason)
             return Unavailable(reason, host=self.host)
         return Unavailable(f"{self.url}: {_last(said)}")
+
+
+def _trust() -> dict[str, str]:
+    """Return whose certificates git is to trust: it does not look at the variables that other programs share."""
+    shared = {"GIT_SSL_CAINFO": ("SSL_CERT_FILE", "CURL_CA_BUNDLE"), "GIT_SSL_CAPATH": ("SSL_CERT_DIR",)}
+    given = {own: next((os.environ[name] for name in (own, *names) if os.environ.get(name)), None) for own, names in shared.items()}
+    return {name: value for name, value in given.items() if value}
 
 
 def check_submodules(pinned: Mapping[str, Mapping[str, str]], found: Mapping[str, Mapping[str, str]], name: str) -> None:

@@ -14,6 +14,9 @@ from bpfbench.fetch.errors import Unavailable
 from bpfbench.store import availability
 from bpfbench.store.keys import Json
 
+TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH")
+"""Variables that name certificates of one's own, as behind a company's proxy."""
+
 
 class Reach:
     """Records of hosts below ``directory``. With ``again`` every host is tried once more, whatever is recorded."""
@@ -47,10 +50,12 @@ class Reach:
 
 
 def network() -> dict[str, Json]:
-    """Return what decides which hosts can be reached: names, ways out, proxies. What was tried is tried again
-    when it changes.
+    """Return what decides which hosts can be reached: names, ways out, proxies, whose certificates are trusted. What
+    was tried is tried again when it changes.
     """
-    proxies = {name: _digest(value) for name, value in os.environ.items() if name.lower().endswith("_proxy")}
+    proxies = {
+        name: _digest(value) for name, value in os.environ.items() if name.lower().endswith("_proxy") or name in TRUST
+    }
     return {"names": _names(), "routes": _routes(), "proxies": dict(sorted(proxies.items())), "indexes": _indexes()}
 
 

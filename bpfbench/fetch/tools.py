@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bpfbench.fetch.errors import Unavailable
 from bpfbench.fetch.members import Limits
-from bpfbench.fetch.reach import Reach
+from bpfbench.fetch.reach import TRUST, Reach
 from bpfbench.process.command import PATH, Command, Exit
 from bpfbench.process.errors import NotStarted, TimedOut
 from bpfbench.store import tree as trees
@@ -31,7 +31,6 @@ NOWHERE = "/proc/nonexistent"
 """Home of programs that have no business there: not there, and not to be made, by root either."""
 
 _PASSED = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
-_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 class Note(Protocol):
@@ -153,7 +152,7 @@ def environment(home: Path | str, *prefixes: str) -> dict[str, str]:
     """
     found = {"PATH": os.environ.get("PATH", PATH), "HOME": str(home), "LC_ALL": "C"}
     for name, value in os.environ.items():
-        if name.lower() in _PASSED or name in _CERTIFICATES or name.startswith(tuple(prefixes)):
+        if name.lower() in _PASSED or name in TRUST or name.startswith(tuple(prefixes)):
             found[name] = value
     return found
 
