@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bpfbench.build import bpf_object, c_program
+from bpfbench.build import bpf_object, c_program, wasm_module
 from bpfbench.build.digests import hash_inputs
 from bpfbench.build.invoke import Run, invoke, within
 from bpfbench.build.reads import (
@@ -77,7 +77,12 @@ def key_components(
     plan = plan_build(package, root, toolchain, depends)
     tools = {name: toolchain.tool(name).identity() for name in sorted({step.tool for step in plan.steps})}
     toolchain.save()
+    scripts = _scripts(package)
+    undeclared = sorted(set(scripts.values()) - plan.inputs.keys())
+    if undeclared:
+        raise BenchError(f"{package.location}: {undeclared[0]} is not among the inputs", hint="add it to `inputs`")
     return {
+        **({"scripts": scripts} if scripts else {}),
         "recipe": {"name": "workload", "version": VERSION},
         "options": dict(package.options),
         "steps": [step.written() for step in plan.steps],
@@ -119,6 +124,9 @@ def make(
     check_declared(read, plan.inputs, package.name)
     check_foreseen(read, plan.reads, package.name)
     shutil.rmtree(build)
+    for script, source in _scripts(package).items():
+        (tree / script).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / source, tree / script)
     return {"tools": {step.tool: toolchain.tool(step.tool).version for step in plan.steps}}
 
 
@@ -134,6 +142,17 @@ def plan_build(
     check_declared(reads, inputs, package.name)
     external = {path: toolchain.digests.of(path) for path in sorted(reads.external)}
     return Plan(steps, inputs, reads, external)
+
+
+def _scripts(package: Package) -> dict[str, str]:
+    """Return output → source of every script: it is part of the package as it is."""
+    found = {}
+    for artefact in package.artefacts:
+        if artefact.kind == "script":
+            if len(artefact.sources) != 1:
+                raise BenchError(f"{artefact.output}: a script has exactly one source, not {len(artefact.sources)}")
+            found[artefact.output] = artefact.sources[0]
+    return found
 
 
 def _static(package: Package) -> tuple[str, ...]:
@@ -167,8 +186,12 @@ def _aware(artefact: Artefact, package: Package) -> Artefact:
 
 
 def _steps(artefact: Artefact, toolchain: Toolchain, static: tuple[str, ...]) -> tuple[Step, ...]:
+    if artefact.kind == "script":
+        return ()
     if artefact.kind == "bpf-object":
         return bpf_object.steps(artefact)
+    if artefact.kind == "wasm-module":
+        return wasm_module.steps(artefact)
     return c_program.steps(artefact, toolchain, static)
 
 

@@ -156,7 +156,7 @@ class EngineDriver:
             tell(process.child, f"calm {self._calm}", "OK calm", START_DEADLINE)
         tell(process.child, f"run {plan['calls']} 1 1", "DONE", self._deadline(bench))  # warm caches and predictors
         done = tell(process.child, f"run {plan['calls']} {ROUNDS} {MOST_ROUNDS}", "DONE", self._deadline(bench))
-        self._calm = done["core"]
+        self._calm = done["core"] or self._calm  # 0: a process that has no gauge
         cpu, process.cpu = done["cpu_ns"] / 1e9 - process.cpu, done["cpu_ns"] / 1e9
         return judged(cell, loaded, done, expected, cpu, plan["calls"])
 

@@ -87,7 +87,7 @@ class Artefact:
     """One file that a package's recipe makes, at ``output`` below the package's tree."""
 
     output: str
-    kind: Literal["bpf-object", "executable", "shared-library", "clang-library"]
+    kind: Literal["bpf-object", "executable", "shared-library", "clang-library", "wasm-module", "script"]
     sources: tuple[str, ...]
     """Repository-relative source files."""
     includes: tuple[str, ...] = ()

@@ -29,7 +29,10 @@ def tree(tmp_path_factory):
 
 def results(tree, arm):
     """Return case → (engine, result, memory) on an arm."""
-    command = [word.replace("{package:engines}", str(tree)) for word in arm.options["runner"]]
+    return results_of([word.replace("{package:engines}", str(tree)) for word in arm.options["runner"]])
+
+
+def results_of(command):
     words = "".join(f"load {case.params['program']} {case.params['input']}\nrun 3 2 2\n" for case in EXPERIMENT.cases)
     done = subprocess.run(command, input=words, capture_output=True, text=True, check=True, timeout=100)
     lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
@@ -73,3 +76,10 @@ def test_a_program_that_is_not_there_is_refused_and_the_process_goes_on(tree):
     done = subprocess.run(command, input=words, capture_output=True, text=True, check=True, timeout=30)
     assert [line.split(" ", 1)[0] for line in done.stdout.splitlines()] == ["READY", "REFUSED", "LOADED", "DONE"]
     assert "run_nothing" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("wasm-ld") is None or shutil.which("node") is None, reason="not installed: wasm-ld or node (both optional)")
+def test_v8_gives_the_native_results(native, tmp_path):
+    workload.make(MODEL.packages["engines-wasm"], ROOT, tmp_path / "tree", cache=tmp_path / "toolchain")
+    found = results_of(["node", str(tmp_path / "tree" / "wasm.mjs"), str(tmp_path / "tree" / "wasm")])
+    assert found == {name: ("v8", *rest[1:]) for name, rest in native.items()}
