@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bpfbench.stats.compare import Comparison, compare
+from bpfbench.stats.summary import summarise
 
 Work = Callable[[], object]
 
@@ -43,6 +44,13 @@ def paired(name: str, ours: Work, theirs: Work, rounds: int, between: Work = lam
         flush=True,
     )
     return found
+
+
+def quantity(seconds: list[float]) -> str:
+    """Return the median of wall times with its 95 % interval, and the least, for people."""
+    found = summarise(seconds)
+    interval = "" if found.median_low is None else f" [{found.median_low:.2f}, {found.median_high:.2f}]"
+    return f"{found.median:.2f} s{interval}, fastest {found.minimum:.2f} s, of {found.n}"
 
 
 def _cpu() -> float:
