@@ -29,7 +29,7 @@ options:
 def strict(tree):
     for file in SCHEMAS.glob("recipe_*.json"):
         shutil.copy(file, tree.root / "schemas")
-    for name in ("make", "configure", "cmake", "meson", "wheel"):
+    for name in ("make", "configure", "cmake", "meson", "wheel", "prebuilt"):
         tree.write(f"bpfbench/build/{name}.py", "")
     tree.write(NAME, SPEC)
     tree.load()
@@ -79,3 +79,34 @@ def test_missing_outputs_are_told(strict):
 def test_a_wheel_has_no_options(strict):
     strict.change(NAME, "recipe: make", "recipe: wheel")
     assert {problem.location.file for problem in strict.problems()} == {NAME}
+
+
+PREBUILT = """\
+package: thing
+title: A thing
+recipe: prebuilt
+options:
+  take: {lib/: [src/libthing.so]}
+  record: [LLVM_DIR]
+  expect: {WITH_CHECKS: "on"}
+  compare: {experiment: probe, runtime: shim, cases: [read]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "words"),
+    [
+        ("take: {lib/", "taken: {lib/", "options", "take"),
+        ("src/libthing.so", "../libthing.so", "lib/", "without .."),
+        ("[LLVM_DIR]", "[LLVM-DIR]", "record[0]", "CMake option"),
+        ('"on"', "maybe", "expect.WITH_CHECKS", "on or off"),
+        ("experiment: probe, ", "", "compare.experiment", "a name"),
+        ("[read]", "[]", "compare.cases", "list of cases"),
+    ],
+)
+def test_what_is_taken_from_a_build_tree_is_checked(strict, old, new, field, words):
+    strict.write(NAME, PREBUILT)
+    strict.load()
+    strict.change(NAME, old, new)
+    problems = strict.problems()
+    assert any(field in problem.field and words in str(problem) for problem in problems), [str(one) for one in problems]

@@ -75,6 +75,8 @@ def test_a_home_directory_is_understood(model, tmp_path, monkeypatch):
         ({"override.probe": "."}, 'no source or build is called "probe"', ""),
         ({"override.libshim": "nowhere"}, "nowhere does not exist", "relative to where you stand"),
         ({"override.libshim": ""}, "the path is missing", "override.libshim=/path"),
+        ({"a": "v1.0"}, "there is no build tree at", "give the build trees of both"),
+        ({"b": ""}, "there is no build tree", "give the build trees of both"),
         ({"override": "."}, "override needs a name", "override.NAME=/path"),
         ({"override.": "."}, "override needs a name", "override.NAME=/path"),
     ],
@@ -123,3 +125,10 @@ def test_declared_words_say_what_may_be_given(model):
     assert "quick, paper (without it: quick)" in words["profile"].meaning
     assert "native, shim, shim-slow" in words["arms"].meaning
     assert "libshim" in words["override.NAME"].meaning
+
+
+def test_two_build_trees_are_named_relative_to_where_one_stands(model, tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    words = parse_words({"a": "one", "b": str(tmp_path / "other")}, model, tmp_path)
+    assert words.compared == {"a": str(tmp_path / "one"), "b": str(tmp_path / "other")}
