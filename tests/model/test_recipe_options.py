@@ -99,7 +99,7 @@ options:
         ("take: {lib/", "taken: {lib/", "options", "take"),
         ("src/libthing.so", "../libthing.so", "lib/", "without .."),
         ("[LLVM_DIR]", "[LLVM-DIR]", "record[0]", "CMake option"),
-        ('"on"', "maybe", "expect.WITH_CHECKS", "on or off"),
+        ('"on"', "maybe", "expect.WITH_CHECKS", "one of: on, off"),
         ("experiment: probe, ", "", "compare.experiment", "a name"),
         ("[read]", "[]", "compare.cases", "list of cases"),
     ],
