@@ -20,7 +20,7 @@ SPECS = Path(__file__).parent / "valid" / "specs"
 FIELD = re.compile(r"(?P<indent> *)(?P<item>- )?(?P<key>[a-z_]+):(?P<value> .*)?")
 FREE = {"params", "options", "env", "experiments", "anything"}
 """Below these, fields are up to somebody else."""
-NAMES = {"quick", "paper", "clang", "libbpf", "btf", "debian", "fedora"}
+NAMES = {"quick", "paper", "clang", "libbpf", "btf", "debian", "fedora", "read"}
 """Keys that are names, not fields."""
 OPTIONAL = {
     "submodules",
@@ -49,6 +49,9 @@ OPTIONAL = {
     "floor",
     "labels",
     "header",
+    "log",
+    "unable",
+    "deviates",
     "command",
     "file",
     *FREE,
