@@ -35,6 +35,11 @@ class Lock(ReadingCommand):
         },
     )  # fmt: skip
 
+    def parse_execute(self, in_args: list[str]) -> int:
+        """Let options stand behind the names too, as our own hints put them; doit itself would take them for names."""
+        own = [word for word in in_args if word in ("--accept", "--missing")]
+        return int(super().parse_execute([*own, *(word for word in in_args if word not in own)]))
+
     def execute(self, params: object, args: list[str]) -> int:
         """Take the positional arguments as sources, not as tasks."""
         self._names = args
