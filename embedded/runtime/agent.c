@@ -156,6 +156,15 @@ static int dead_loaders(void)
 	return dead;
 }
 
+/* Links that have gone and nobody rang: whoever buried their loader was killed, too. */
+static int lost_links(void)
+{
+	for (const struct agent_link *link = agent.links; link; link = link->next)
+		if (!eb_object_find(link->id, EB_LINK))
+			return 1;
+	return 0;
+}
+
 static void look_around(void)
 {
 	eb_fault_check();
@@ -165,7 +174,7 @@ static void look_around(void)
 		eb_segment_unlock();
 		eb_doorbell_ring();
 	}
-	if (new_libraries())
+	if (new_libraries() || lost_links())
 		look();
 }
 

@@ -267,17 +267,22 @@ static void bury_objects(uint32_t owner)
 }
 
 /* Objects of owners that have left or died, also by a way that nobody has seen. */
-static void bury_orphans(void)
+static int bury_orphans(void)
 {
+	int buried = 0;
+
 	for (uint32_t i = 0; i < eb_objects_top(); i++) {
 		struct eb_object *object = &eb_view.segment->objects[i];
 		const struct eb_user *owner = &eb_view.segment->users[object->owner % EB_USERS];
 
 		if (object->kind == EB_FREE || object->kind == EB_DEAD || !object->descriptors)
 			continue;
-		if (!eb_peek(&owner->pid) || owner->generation != object->owner_generation)
+		if (!eb_peek(&owner->pid) || owner->generation != object->owner_generation) {
 			bury_objects(object->owner);
+			buried = 1;
+		}
 	}
+	return buried;
 }
 
 int eb_users_bury(void)
@@ -296,8 +301,9 @@ int eb_users_bury(void)
 		else
 			eb_store(&user->pid, 0);
 	}
-	if (alive)
-		bury_orphans();
+	/* whoever buries tells: it may be a loader of another segment, which will not come back */
+	if (alive && bury_orphans())
+		eb_doorbell_ring();
 	return alive;
 }
 
