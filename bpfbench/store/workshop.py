@@ -87,13 +87,15 @@ def told(root: Path, only: tuple[int, ...] = ()) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if only and error.errno not in only:
+        # Whatever copies whole trees goes on after an error and tells all in the end, as text.
+        number = error.errno or next((full for full in FULL if os.strerror(full) in str(error)), None)
+        if only and number not in only:
             raise
-        if error.errno in FULL:
+        if number in FULL:
             hint = "make room (`doit gc` shows what can go), or use a store on another disk: store=/path"
         else:
             hint = "use a store that you may write: store=/path"
-        raise BenchError(f"the store {root} cannot be written: {error.strerror}", hint=hint) from error
+        raise BenchError(f"the store {root} cannot be written: {os.strerror(number) if number else error}", hint=hint) from error
 
 
 @contextmanager

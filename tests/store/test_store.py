@@ -3,6 +3,7 @@
 # Some paths are bytes here, which pathlib cannot hold:
 # ruff: noqa: PTH123, PTH208, PTH211
 
+import errno
 import os
 import shutil
 import socket
@@ -463,3 +464,20 @@ def test_a_copied_store_whose_manifest_cannot_be_refreshed_is_still_intact(store
     monkeypatch.setattr(manifests, "write_atomic", read_only)
     assert store.find(key) is not None and store.find(key) is not None
     assert len(hashed) == 2
+
+
+def test_a_disk_that_is_full_while_a_tree_is_copied_is_told_as_such(store, tmp_path, monkeypatch):
+    """What copies trees says of each file what was wrong, and of all of them nothing that a program understands."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "file").write_text("x")
+
+    def full(source, target, **_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
+
+    def make(tree):
+        shutil.copytree(tmp_path / "a", tree, dirs_exist_ok=True, copy_function=full)
+
+    with pytest.raises(BenchError, match="No space left on device") as caught:
+        store.realise(make_key("a", {}), make)
+    assert "make room" in caught.value.hint
+    assert list(store.root.glob(".making-*")) == []
