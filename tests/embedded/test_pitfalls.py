@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from .conftest import Segment
-from .talk import Program, text_of
+from .talk import Program, eventually, text_of
 
 PLAIN, ENDS = 12, 14
 
@@ -102,6 +102,22 @@ def test_jumps_out_of_signals_that_interrupt_hits(pitfalls: Path, segment: Segme
         assert completed <= returns <= begun, way
     assert pairs[0].status()["missed"] == 0
     pairs[0].loader.quit()
+
+
+def test_a_killed_loader_that_another_one_has_buried(
+    pitfalls: Path, segment: Segment, pairs: list[Pair], tmp_path: Path
+) -> None:
+    """Loaders of other segments bury the dead of all: the target learns of it all the same."""
+    file = pitfalls / "pitfalls"
+    pairs.append(Pair(pitfalls, segment, "er", "load", "0"))
+    target, loader = pairs[0].target, pairs[0].loader
+    live = text_of(target.pid, file)
+    loader.kill()
+    other = Program([pitfalls / "probes", pitfalls / "pitfalls.bpf.o", file, "-1", "er", "later"],
+                    Segment(segment.runtime, tmp_path).loader())  # fmt: skip
+    assert other.line() == "READY", other.errors()
+    eventually(lambda: text_of(target.pid, file) != live, "detached")
+    other.quit()
 
 
 STARTS = ("push", "mov", "movslq", "endbr", "nop5")
