@@ -156,6 +156,12 @@ def _runtime(documents: Documents, document: Document) -> None:
                     message = f'{{{place}}}: the package "{package}" is not in this runtime\'s packages'
                     documents.wrong(document, path, message, one_of(listed), did_you_mean(package, listed))
     _log(documents, document)
+    cases = {
+        str(case.get("case")) for experiment in documents.by_kind["experiment"].values() for _, case in mappings(experiment, ("cases",))
+    }
+    for name in sorted(_names(document, ("deviates",)) - cases):
+        message = f'no experiment has a case called "{name}"'
+        documents.wrong(document, ("deviates", name), message, "the name of a case", did_you_mean(name, cases))
 
 
 def _log(documents: Documents, document: Document) -> None:

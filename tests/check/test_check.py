@@ -60,7 +60,7 @@ def test_every_object_of_the_schema_is_closed_or_free_on_purpose():
 
     walk(json.loads((SCHEMAS / "result.json").read_text()), "")
     names = {path.rsplit("/", 1)[1] for path in free}
-    assert names == {"components", "environment", "params", "evidence"}
+    assert names == {"about", "components", "environment", "params", "evidence"}
 
 
 @pytest.mark.parametrize("arms", [("native",), ("native", "kernel"), ("native", "kernel", "embedded")])

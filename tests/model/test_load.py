@@ -30,7 +30,7 @@ def test_a_valid_tree_becomes_a_model_with_all_that_it_says(tree):
     shim = model.runtimes["shim"]
     assert (shim.where, shim.engine, shim.backend) == ("userspace", "shim-jit", "inline-hook")
     assert shim.log.unable == "unknown opcode"
-    assert shim.deviates == {"read": "reads of nothing succeed"}
+    assert shim.deviates == {"empty": "it does nothing"}
     assert shim.log.target == ("{work}/target/shim.log", "{work}/victim.out")
     assert shim.target_env == {"LD_PRELOAD": "{package:shim}/lib/agent.so", "TMPDIR": "{work}"}
     assert model.runtimes["native"].engine is None

@@ -20,7 +20,7 @@ SPECS = Path(__file__).parent / "valid" / "specs"
 FIELD = re.compile(r"(?P<indent> *)(?P<item>- )?(?P<key>[a-z_]+):(?P<value> .*)?")
 FREE = {"params", "options", "env", "experiments", "anything"}
 """Below these, fields are up to somebody else."""
-NAMES = {"quick", "paper", "clang", "libbpf", "btf", "debian", "fedora", "read"}
+NAMES = {"quick", "paper", "clang", "libbpf", "btf", "debian", "fedora", "empty"}
 """Keys that are names, not fields."""
 OPTIONAL = {
     "submodules",
