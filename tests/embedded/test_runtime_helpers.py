@@ -101,7 +101,7 @@ def compiled(tree: Path, program: str) -> Path:
         f'#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\nchar LICENSE[] SEC("license") = "GPL";\n{program}'
     )
     multiarch = subprocess.check_output(["gcc", "-print-multiarch"], text=True).strip()
-    argv = ["clang", "-target", "bpf", "-O2", "-g", f"-I/usr/include/{multiarch}", "-c", source, "-o", made]
+    argv: list[str | Path] = ["clang", "-target", "bpf", "-O2", "-g", f"-I/usr/include/{multiarch}", "-c", source, "-o", made]
     subprocess.run(argv, check=True)
     return made
 

@@ -45,7 +45,7 @@ def test_bpftrace_prints_strings_stacks_and_histograms(segment: Segment, tmp_pat
 def hits(tool: Program, target: Path, segment: Segment) -> list[str]:
     """Run the target once and return the lines that came of it."""
     subprocess.run([target, str(CALLS)], env=segment.target(), check=True)
-    lines = []
+    lines: list[str] = []
     until = time.monotonic() + 1
     while time.monotonic() < until and len(lines) < CALLS:
         assert tool.process.stdout is not None
