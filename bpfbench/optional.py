@@ -29,7 +29,7 @@ def install(store: Path, requirement: Requirement, announce: Callable[[str], Non
         system.install([requirement], announce)
     except BenchError as error:
         reason = str(error).partition("\n")[0]
-        availability.record(store / availability.FOLDER, _name(requirement), False, reason, {"at": round(time.time())})
+        availability.record(store / availability.FOLDER, _name(requirement), False, reason, {"at": int(time.time())})
         announce(f"going on without {requirement.name} ({requirement.why}): {reason}")
 
 

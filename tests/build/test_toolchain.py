@@ -74,3 +74,29 @@ def test_the_same_bytes_elsewhere_are_the_same_tool(tmp_path: Path, path_with: W
     after = Toolchain(tmp_path / "two").tool("clang")
     assert set(before.files) != set(after.files)
     assert before.identity() == after.identity()
+
+
+def test_flags_are_what_a_program_prints_and_asked_once_while_it_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "some-config"
+    program.parent.mkdir()
+    monkeypatch.setattr(module, "environment", lambda: {"PATH": f"{program.parent}:/usr/bin:/bin"})
+
+    def write(flag: str) -> None:
+        program.write_text(f'#!/bin/sh\n[ "$1" = --libs ] || exit 1\necho asked >> {tmp_path}/asked\necho {flag} -lm\n')
+        program.chmod(0o755)
+
+    def flags() -> tuple[str, ...]:
+        tools = Toolchain(tmp_path / "cache")
+        found = tools.flags("some-config", "--libs")
+        tools.save()
+        return found
+
+    write("-lone")
+    assert flags() == flags() == ("-lone", "-lm")
+    assert (tmp_path / "asked").read_text() == "asked\n"
+    write("-lother")
+    assert flags() == ("-lother", "-lm")
+    with pytest.raises(BenchError, match="some-config --cflags failed"):
+        Toolchain(tmp_path / "cache").flags("some-config", "--cflags")
