@@ -66,6 +66,7 @@ def sort_out(paths: Iterable[str], root: Path, cwd: Path, trees: Iterable[Path] 
     """
     local, external = set(), set()
     inside = tuple(f"{tree}{os.sep}" for tree in trees)
+    folders: dict[str, str] = {}
     for path in paths:
         place = os.path.normpath(cwd / path)
         if place.startswith(inside):
@@ -73,8 +74,17 @@ def sort_out(paths: Iterable[str], root: Path, cwd: Path, trees: Iterable[Path] 
         if place.startswith(f"{root}{os.sep}"):
             local.add(os.path.relpath(place, root))
         else:
-            external.add(os.path.realpath(place))
+            external.add(_really(place, folders))
     return Reads(frozenset(local), frozenset(external))
+
+
+def _really(place: str, folders: dict[str, str]) -> str:
+    """Return where a file really is; ``folders`` remembers that of directories, in each of which there are many."""
+    folder, _, name = place.rpartition(os.sep)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    there = f"{folders[folder]}{os.sep}{name}"
+    return os.path.realpath(there) if os.path.islink(there) else there  # noqa: PTH114 - a thousand files
 
 
 def find_reads(
@@ -122,14 +132,16 @@ def _remembered(question: _Question, root: Path, toolchain: Toolchain, inputs: M
         question.tool.identity(), _looks(question.tool.search), dict(inputs) if question.kind == "compile"
         else {}
     ] + ([{name: str(tree) for name, tree in question.depends.items()}] if question.depends else [])
-    entry = toolchain.memory.get(question.name)
+    # Packages that share sources ask the same of compilers, each with inputs of its own: none is to forget another's answer.
+    name = f"{question.name} {hashlib.sha256(json.dumps(sorted(inputs)).encode()).hexdigest()[:16]}"
+    entry = toolchain.memory.get(name)
     if isinstance(entry, dict) and entry.get("state") == state:
         reads = Reads(frozenset(entry["local"]), frozenset(entry["external"]))
         if all(os.path.exists(path) for path in reads.external):  # noqa: PTH110 - a hundred files, every time
             return reads
     reads = _ask_compiler(question, root) if question.kind == "compile" else _ask_linker(question, toolchain.cache)
     toolchain.memory.put(
-        question.name, {"state": state, "local": sorted(reads.local), "external": sorted(reads.external)}
+        name, {"state": state, "local": sorted(reads.local), "external": sorted(reads.external)}
     )
     return reads
 

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bpfbench.build import reads as module
 from bpfbench.build.reads import Reads, check_declared, check_foreseen, parse_listing, sort_out
+from bpfbench.build.toolchain import Tool, Toolchain
 from bpfbench.errors import BenchError
 
 CHARACTERS = st.characters(codec="ascii", categories=("L", "N"), include_characters="/._- $")
@@ -60,3 +62,18 @@ def test_files_that_the_key_does_not_cover_are_refused() -> None:
             Reads(frozenset(), frozenset({"/usr/include/old.h"})),
             "thing",
         )
+
+
+def test_packages_that_share_sources_do_not_forget_each_other_s_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    answer = Reads(frozenset({"shared.c"}), frozenset())
+    monkeypatch.setattr(module, "_ask_compiler", lambda question, root: asked.append(question) or answer)
+    tool = Tool("gcc", "/usr/bin/gcc", "gcc 12", {}, "digest", ())
+    question = module._Question(tool, "compile", ("-O2",), ("shared.c",), {})
+    toolchain = Toolchain(tmp_path)
+    one, other = {"shared.c": "1", "one.c": "2"}, {"shared.c": "1", "other.c": "3"}
+    for inputs in (one, other, one, other):
+        assert module._remembered(question, tmp_path, toolchain, inputs) == answer
+    assert len(asked) == 2
+    module._remembered(question, tmp_path, toolchain, {**one, "one.c": "edited"})
+    assert len(asked) == 3
