@@ -35,7 +35,7 @@ def main(words: Mapping[str, str]) -> None:
     step = functools.partial(_step, context)
     samples = step(MODEL).last()
     assert samples, f"{MODEL} must be measured first"
-    names = [name for name in context.model.experiments if name != MODEL]
+    names = [experiment.name for experiment in context.chosen if experiment.name != MODEL]
     for name in names:
         _measured(context, step(name), samples, progress)
         _made(deriving.check_step(context, name), lambda tree: (tree / "verdict.json").write_text("{}\n"), progress)

@@ -84,7 +84,7 @@ class Context:
 
     @cached_property
     def glimpsed(self) -> dict[str, str]:
-        """The outputs of packages that were found, by name: for a glance alone, whoever runs them looks again."""
+        """What was found of packages' outputs, by name: for a glance alone, and forgotten when a task has run."""
         return {}
 
     @cached_property

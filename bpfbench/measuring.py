@@ -95,9 +95,10 @@ class MeasureStep:
         """Return which outputs would be measured, and why others are missing."""
         known, told = self.context.glimpsed, []
         for name in self.context.packages(self.subject):
-            if name not in known and (output := self.output(name)):
-                known[name] = f"{output.id} {output.hash}"
-            told.append(f"{name}: {known.get(name) or self.missing(name)}")
+            if name not in known:
+                output = self.output(name)
+                known[name] = f"{output.id} {output.hash}" if output else str(self.missing(name))
+            told.append(f"{name}: {known[name]}")
         return "\n".join(told)
 
     def look(self) -> tuple[bool, list[str]]:

@@ -45,6 +45,7 @@ class BenchReporter(ConsoleReporter):  # type: ignore[misc]
     def add_success(self, task: Task) -> None:
         """Say that a task is done."""
         self.settled.add(task.name)
+        context.current().glimpsed.clear()
         if task.name in self._started:
             self._live.say(f"✔ {task.name}  {self._took(task)}")
 
