@@ -1,6 +1,5 @@
 """Check, figure and report: made once for the same result, made again for another, and never from what is no result."""
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -19,15 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 NAME = "invented"
 
 
-def sample():
-    path = ROOT / "tests" / "report" / "sample.py"
-    spec = importlib.util.spec_from_file_location("bpfbench_tests_sample", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.make(("native", "kernel"), broken=False)
-
-
-RESULT = sample()
+@pytest.fixture(scope="session")
+def result(make):
+    return make(("native", "kernel"), broken=False)
 
 
 @pytest.fixture
@@ -42,7 +35,7 @@ def here(tmp_path):
     )  # fmt: skip
 
 
-def put(here, result=RESULT, name=NAME):
+def put(here, result, name=NAME):
     here.results.mkdir(parents=True, exist_ok=True)
     (here.results / f"{name}.json").write_text(json.dumps({**result, "experiment": name}))
 
@@ -61,8 +54,8 @@ def test_without_a_result_they_wait(here):
         assert step.standing().why == WAITS
 
 
-def test_they_are_done_once(here):
-    put(here)
+def test_they_are_done_once(here, result):
+    put(here, result)
     for step in steps(here):
         item = run(here, step)
         assert step.standing().uptodate
@@ -71,18 +64,18 @@ def test_they_are_done_once(here):
     assert not list((here.results / "figures").glob("*.png"))
 
 
-def test_another_result_is_checked_and_drawn_anew(here):
-    put(here)
+def test_another_result_is_checked_and_drawn_anew(here, result):
+    put(here, result)
     for step in steps(here):
         run(here, step)
-    put(here, {**RESULT, "title": "Another title"})
+    put(here, {**result, "title": "Another title"})
     for step in steps(here):
         assert "seen" in step.standing().why
         assert [change.path for change in step.changed()] == [f"seen.{NAME}.json"]
 
 
-def test_a_result_that_contradicts_itself_is_refused_with_the_place(here):
-    wrong = json.loads(json.dumps(RESULT))
+def test_a_result_that_contradicts_itself_is_refused_with_the_place(here, result):
+    wrong = json.loads(json.dumps(result))
     cell = next(cell for cell in wrong["cells"] if cell["status"] == "ok")
     cell["metrics"]["time"]["mean"] *= 2
     put(here, wrong)
@@ -103,8 +96,8 @@ def test_what_is_no_result_is_refused(here, content):
             run(here, step)
 
 
-def test_formats_pins_and_schema_are_in_the_keys(here):
-    put(here)
+def test_formats_pins_and_schema_are_in_the_keys(here, result):
+    put(here, result)
     check, figure = (step.key() for step in steps(here))
     here.profile.figure_formats = ("svg", "png")
     assert steps(here)[1].key() != figure
@@ -118,20 +111,20 @@ def test_formats_pins_and_schema_are_in_the_keys(here):
     assert steps(here)[0].key() != check
 
 
-def test_a_report_is_about_the_results_that_there_are(here):
-    put(here)
+def test_a_report_is_about_the_results_that_there_are(here, result):
+    put(here, result)
     run(here, deriving.figure_step(here, NAME))
     step = deriving.report_step(here, [NAME, "unmeasured"])
     run(here, step)
     assert step.standing().uptodate
-    assert RESULT["title"] in (here.results / "report.md").read_text()
+    assert result["title"] in (here.results / "report.md").read_text()
     assert "<svg" in (here.results / "report.html").read_text()
-    put(here, name="unmeasured")
+    put(here, result, name="unmeasured")
     assert "unmeasured" in step.standing().why
 
 
-def test_a_report_is_made_again_for_another_drawing(here):
-    put(here)
+def test_a_report_is_made_again_for_another_drawing(here, result):
+    put(here, result)
     run(here, deriving.figure_step(here, NAME))
     step = deriving.report_step(here, [NAME])
     run(here, step)
@@ -140,21 +133,21 @@ def test_a_report_is_made_again_for_another_drawing(here):
     assert not step.standing().uptodate
 
 
-def test_a_close_look_names_what_goes_in_and_what_comes_out(here):
-    put(here)
+def test_a_close_look_names_what_goes_in_and_what_comes_out(here, result):
+    put(here, result)
     check, figure = steps(here)
     report = deriving.report_step(here, [NAME, "unmeasured"])
     for step in (check, figure, report):
         run(here, step)
         assert step.look()[0]
-    result, drawn = str(here.results / f"{NAME}.json"), {str(path) for path in (here.results / "figures").glob("*.svg")}
-    assert result in check.look()[1]
-    assert {result, *drawn} <= {*figure.look()[1]}
-    assert {result, *drawn, str(here.results / "figures"), str(here.results / "unmeasured.json")} <= {*report.look()[1]}
+    shown, drawn = str(here.results / f"{NAME}.json"), {str(path) for path in (here.results / "figures").glob("*.svg")}
+    assert shown in check.look()[1]
+    assert {shown, *drawn} <= {*figure.look()[1]}
+    assert {shown, *drawn, str(here.results / "figures"), str(here.results / "unmeasured.json")} <= {*report.look()[1]}
 
 
-def test_cleaning_takes_away_what_is_shown_and_keeps_the_item(here):
-    put(here)
+def test_cleaning_takes_away_what_is_shown_and_keeps_the_item(here, result):
+    put(here, result)
     step = deriving.figure_step(here, NAME)
     run(here, step)
     step.forget_view()

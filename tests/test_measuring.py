@@ -1,10 +1,8 @@
 """The step behind run_<experiment>: what its keys are made of, and a result derived from samples that are in the store."""
 
-import importlib.util
 import json
 import os
 import random
-from pathlib import Path
 
 import pytest
 
@@ -18,15 +16,7 @@ from bpfbench.sampling import Bench, Proof, Sample
 from bpfbench.steps import WAITS
 from bpfbench.store.store import Store
 
-TESTS = Path(__file__).parent
 HASH = "sha256-" + "A" * 43 + "="
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(f"bpfbench_tests_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Invented:
@@ -45,8 +35,8 @@ class Invented:
 class World:
     """A checkout in which nothing is really built or measured."""
 
-    def __init__(self, root):
-        self.checkout = load(TESTS / "commands" / "checkout.py").Checkout(root)
+    def __init__(self, checkout):
+        self.checkout, root = checkout, checkout.root
         self.root, self.outputs, self.reasons = root, {"uprobe": Output("0" * 32 + "-uprobe", root, HASH)}, {}
 
     def step(self, **words):
@@ -74,9 +64,9 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch):
+def world(checkout, monkeypatch):
     monkeypatch.setattr(contexts, "_current", None)
-    return World(tmp_path / "checkout")
+    return World(checkout)
 
 
 @pytest.fixture

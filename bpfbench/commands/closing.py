@@ -44,7 +44,8 @@ def _comparisons(context: Context, settled: Collection[str], out: TextIO) -> tup
         from bpfbench.comparing import told
 
         for result in results:
-            out.write("".join(f"{line}\n" for line in [*arm_table([summary(result)]), *told(result, result["experiment"].removeprefix(COMPARES))]))
+            lines = [*arm_table([summary(result)]), *told(result, result["experiment"].removeprefix(COMPARES))]
+            out.write("".join(f"{line}\n" for line in lines))
     return results, problems
 
 

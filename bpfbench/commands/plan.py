@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ class Entry:
     task: str
     runs: bool
     why: str
-    expected: Expected = Expected()
+    expected: Expected = field(default_factory=Expected)
     certain: bool = True
 
 

@@ -175,7 +175,7 @@ class EngineDriver:
 
 
 def environment_of(runtime: Runtime) -> Mapping[str, str]:
-    """Return what an engine's process finds in its environment: a target's, but nothing is preloaded, for programs are given to it directly."""
+    """Return what an engine's process finds in its environment: a target's, but nothing is preloaded: it is given its programs."""
     return {name: value for name, value in runtime.target_env.items() if name != "LD_PRELOAD"}
 
 

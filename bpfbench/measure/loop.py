@@ -23,7 +23,6 @@ from bpfbench.model.types import Metric
 from bpfbench.sampling import Bench, Cell, Driver, Plan, Sample
 from bpfbench.stats import stopping
 
-
 LEAST_ROOM = 1 << 20
 """Bytes that must be free on the disk, or else a failed sample is not believed to have failed by itself."""
 

@@ -119,7 +119,8 @@ def noise(result: Part) -> list[str]:
 def _shared_core(calm: float | None) -> list[str]:
     if calm is None:
         return []
-    return [f"In {percent(calm)} of the rounds the core's other hardware thread was idle; only such rounds are timed where there are enough."]
+    told = f"In {percent(calm)} of the rounds the core's other hardware thread was idle"
+    return [f"{told}; only such rounds are timed where there are enough."]
 
 
 def provenance(result: Part) -> list[tuple[str, str]]:

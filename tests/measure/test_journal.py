@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -83,7 +84,8 @@ def test_records_survive_kill_9_of_the_writer(tmp_path):
     path = tmp_path / "journal.jsonl"
     code = (
         "import os, signal, sys\nfrom pathlib import Path\nfrom bpfbench.measure.journal import Journal\n"
-        "with Journal(Path(sys.argv[1])) as j:\n    [j.append('sample', n=n) for n in range(50)]\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with Journal(Path(sys.argv[1])) as j:\n    [j.append('sample', n=n) for n in range(50)]\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
     assert [record["n"] for record in read(path)] == list(range(50))
@@ -94,7 +96,7 @@ def test_numbers_that_json_does_not_have_are_refused(tmp_path):
         journal.append("sample", value=float("nan"))
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_told_with_what_to_do(tmp_path):
     with Journal(tmp_path / "j") as journal:
         full = os.open("/dev/full", os.O_WRONLY)

@@ -64,7 +64,8 @@ def record(cell, block, status, rng):
     expected = 0 if runtime.where == "none" else 70
     return {
         "kind": "pilot" if block <= 0 else "sample", "block": block, "case": cell.case.name, "arm": cell.arm.name,
-        "wall": 0.1, "noise": Noise().as_json() | {"calm": 0.75} if block % 2 else {}, "plan": {"calls": 7}, "status": status, "reason": None if good else f"it is {status}",
+        "wall": 0.1, "noise": Noise().as_json() | {"calm": 0.75} if block % 2 else {}, "plan": {"calls": 7}, "status": status,
+        "reason": None if good else f"it is {status}",
         "metrics": {"time": value, "time_mean": value * 1.01} if good else {},
         "proof": {"kind": kind, "expected": expected, "observed": expected} if good else None,
         "engine": runtime.engine, "backend": runtime.backend,
