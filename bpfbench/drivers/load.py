@@ -10,8 +10,7 @@ becomes the program in question:
 A sample is proved by the programs: each must have been hit, exactly once where the target calls each function once; also after
 ``ready``, for which a target is started all the same: one pair gives a sample of ``ready`` and one of ``start``.
 
-Detaching takes the kernel a grace period of a tenth of a second for each probe, in which nobody else can attach: it is waited for. The
-experiment's parameter ``most_kernel_programs`` says from where on that is too long.
+Detaching takes the kernel a grace period of a tenth of a second for each probe, in which nobody else can attach: it is waited for.
 
 Parameters of a case: ``duration``, ``programs``. Options of an arm: ``inject`` (a command that brings the runtime into a running
 process; places as in environments, and ``{pid}``).
@@ -64,9 +63,9 @@ class LoadDriver:
 
     def sample(self, bench: Bench, cell: Cell, plan: Plan, number: int) -> Sample:
         """Measure the cell once."""
-        refused = refusal(bench, cell)
-        if refused:
-            return refused
+        why = unsupported(cell)
+        if why:
+            return Sample.unsupported(why)
         kept = self._kept.pop((cell.arm.name, cell.case.name), None)
         return kept or self._measure(bench, cell)
 
@@ -88,16 +87,13 @@ class LoadDriver:
         return taken[cell.case.params["duration"]]
 
 
-def refusal(bench: Bench, cell: Cell) -> Sample | None:
-    """Return the sample of a cell that cannot or should not be measured, None if it can."""
-    duration, n = cell.case.params["duration"], cell.case.params["programs"]
+def unsupported(cell: Cell) -> str | None:
+    """Return why an arm has no such duration, None if it has."""
+    duration = cell.case.params["duration"]
     if cell.runtime.where == "none" and duration != "start":
-        return Sample.unsupported("nothing is loaded or attached")
+        return "nothing is loaded or attached"
     if "inject" in cell.arm.options and duration != "attach":
-        return Sample.unsupported("it is brought into processes that run already")
-    params = {**bench.experiment.params, **bench.profile.params.get(bench.experiment.name, {})}
-    if cell.runtime.where == "kernel" and n > params.get("most_kernel_programs", n):
-        return Sample("skipped", f"the kernel takes {n / 10:.0f} s to detach {n} probes: other profiles measure that")
+        return "it is brought into processes that run already"
     return None
 
 

@@ -70,7 +70,7 @@ def take(tmp_path, monkeypatch):
     cpus = frozenset(os.sched_getaffinity(0))
     metric = Metric("time", "time", "us", None, "lower", primary=True)
     experiment = Experiment("x", "x", "", "load", "native", ("p",), (), (Group("g", "g"),), CASES, (metric,), HERE)
-    profile = Profile("quick", "quick", 7, 20, 1, 0.05, 0.05, 10.0, 0.001, ("svg",), {"x": {"most_kernel_programs": 10}})
+    profile = Profile("quick", "quick", 7, 20, 1, 0.05, 0.05, 10.0, 0.001, ("svg",))
     work = tmp_path / "work"
     work.mkdir()
     driver = load.create()
@@ -114,11 +114,6 @@ def test_injecting_counts_from_the_injector_s_launch(take):
     sample = take("attach_20", where="userspace", options=INJECT)
     assert sample.metrics["time"] == 20_000.0
     assert take("start_1", options=INJECT).status == "unsupported"
-
-
-def test_what_takes_the_kernel_too_long_is_skipped_and_only_there(take):
-    assert take("start_20").status == "skipped"
-    assert take("start_20", where="userspace").status == "ok"
 
 
 @pytest.mark.parametrize(
