@@ -1,7 +1,8 @@
 """Driver for memory behind a protection key: probed functions, as ``probe_pair``, on arms that say they protect their memory.
 
-A runtime that cannot have a key tends to go on without one and look fast. An arm whose runtime requires ``pku`` is therefore looked at in the
-target's own memory map as the kernel tells it: its mapping of the shared memory must have a key other than 0; any other arm's must have none.
+A runtime that cannot have a key tends to go on without one and look fast. An arm whose runtime requires ``pku`` is therefore looked at
+in the target's own memory map, as the kernel tells it: its mapping of the shared memory must have a key other than 0; any other arm's
+must have none.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from bpfbench.drivers.pair import Invalid, PairDriver
 from bpfbench.drivers.probe_pair import ProbePair
 from bpfbench.process.identity import privileged
+
 
 def create() -> PairDriver:
     """Return a driver for one run."""
