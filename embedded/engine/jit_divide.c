@@ -78,6 +78,70 @@ static bool divide_by_power(struct jit *jit, const struct division *division, ui
 	return true;
 }
 
+/*
+ * x / by is the upper half of x * factor, shifted; with `more` the factor has a 65th bit, which is added by hand (Granlund and
+ * Montgomery 1994). A value of 32 bits needs neither: the error of the factor is too small to show.
+ */
+struct reciprocal {
+	uint64_t factor;
+	unsigned shift;
+	bool more;
+};
+
+static struct reciprocal reciprocal_of(uint64_t by, bool wide)
+{
+	unsigned shift = wide ? 63u - (unsigned)__builtin_clzll(by) : 0;
+	unsigned __int128 whole = (unsigned __int128)1 << (64 + shift);
+	uint64_t factor = (uint64_t)(whole / by), rest = (uint64_t)(whole % by);
+	struct reciprocal found = { factor + 1, shift, wide && by - rest >= (uint64_t)1 << shift };
+
+	if (found.more) /* one bit more of the quotient */
+		found.factor = 2 * factor + (rest >= by - rest) + 1;
+	return found;
+}
+
+/* The quotient into SCRATCH; needs all scratch registers. */
+static void write_product(struct jit *jit, const struct division *division, struct reciprocal reciprocal)
+{
+	struct x86 *x = &jit->x;
+	int dst = division->dst;
+
+	x86_constant(x, SCRATCH_FP, reciprocal.factor);
+	if (division->keep_rdx)
+		x86_move(x, true, SCRATCH2, RDX);
+	if (dst != RDX || !division->wide)
+		x86_move(x, division->wide, RDX, dst);
+	x86_multiply_high(x, SCRATCH, SCRATCH_FP);
+	if (reciprocal.more) {
+		x86_move(x, true, SCRATCH_FP, RDX);
+		x86_rr(x, true, X86_SUB, SCRATCH, SCRATCH_FP);
+		x86_shift(x, true, X86_SHR, SCRATCH_FP, 1);
+		x86_rr(x, true, X86_ADD, SCRATCH_FP, SCRATCH);
+	}
+	if (reciprocal.shift)
+		x86_shift(x, true, X86_SHR, SCRATCH, reciprocal.shift);
+	if (division->keep_rdx)
+		x86_move(x, true, RDX, SCRATCH2);
+}
+
+/* Unsigned division by a constant that is no power of two, as a multiplication. */
+static bool multiply_instead(struct jit *jit, const struct division *division, uint64_t by)
+{
+	struct x86 *x = &jit->x;
+
+	if (division->is_signed || !jit->bmi2 || by >> 63)
+		return false;
+	write_product(jit, division, reciprocal_of(by, division->wide));
+	if (!division->modulo) {
+		x86_move(x, division->wide, division->dst, SCRATCH);
+		return true;
+	}
+	x86_rr(x, division->wide, 0x69, SCRATCH, SCRATCH); /* times the immediate that follows */
+	x86_word(x, (uint32_t)by);
+	x86_rr(x, division->wide, X86_SUB, SCRATCH, division->dst);
+	return true;
+}
+
 static void divide_by_constant(struct jit *jit, struct division *division, int32_t imm)
 {
 	uint64_t by = division->wide ? (uint64_t)(int64_t)imm : (uint32_t)imm;
@@ -92,7 +156,7 @@ static void divide_by_constant(struct jit *jit, struct division *division, int32
 			x86_rr(&jit->x, false, X86_XOR, division->dst, division->dst);
 		else
 			x86_unary(&jit->x, division->wide, X86_NEG, division->dst);
-	} else if (!divide_by_power(jit, division, by)) {
+	} else if (!divide_by_power(jit, division, by) && !multiply_instead(jit, division, by)) {
 		division->divisor = SCRATCH_FP;
 		x86_constant(&jit->x, SCRATCH_FP, by);
 		write_quotient(jit, division);

@@ -194,6 +194,16 @@ static inline void x86_pop(struct x86 *x, int reg)
 	x86_byte(x, 0x58u | (unsigned)(reg & 7));
 }
 
+/* to = upper half of rdx * from (mulx): needs BMI2, changes nothing else. */
+static inline void x86_multiply_high(struct x86 *x, int to, int from)
+{
+	x86_byte(x, 0xc4);
+	x86_byte(x, (to < 8 ? 0x80u : 0) | 0x40 | (from < 8 ? 0x20u : 0) | 2);
+	x86_byte(x, 0x80u | (unsigned)(~to & 15) << 3 | 3);
+	x86_byte(x, 0xf6);
+	x86_byte(x, 0xc0u | (unsigned)(to & 7) << 3 | (unsigned)(from & 7));
+}
+
 /* A jump over code that follows at once; x86_land() gives it its target, at most 127 bytes on. */
 static inline uint8_t *x86_skip(struct x86 *x, int condition)
 {

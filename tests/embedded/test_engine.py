@@ -1,9 +1,10 @@
 """The engines of the embedded runtime: tables of cases, unit tests, random programs, plain and sanitized."""
 
+import itertools
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,34 @@ def test_cases_cover_every_mnemonic() -> None:
     assert [name for name in both if not re.search(rf"\b{name} ", text)] == []
 
 
+def divisions() -> Iterator[str]:
+    """Cases of unsigned division by constants: around powers of two, at the ends, with every register and a live r3."""
+    odd = {3, 5, 7, 10, 11, 13, 641, 1000, 6700417, 1000003, 0x7FFFFFFF, -1, -2, -3, -10, -0x7FFFFFFF, -0x80000000}
+    divisors = sorted(odd | {(1 << n) + near for n in (4, 8, 15, 16, 23, 30) for near in (-1, 1)})
+    numbers = itertools.count()
+    for wide, by in itertools.product((True, False), divisors):
+        mask = (1 << 64) - 1 if wide else (1 << 32) - 1
+        divisor = by & mask
+        near = {max(0, divisor * times + more) for times in (1, 2, mask // divisor) for more in (-1, 0, 1)}
+        for value in sorted({0, 1, mask, mask - 1, mask >> 1, (mask >> 1) + 1, 0x1234567890ABCDEF} | near):
+            reg = next(numbers) % 10
+            for name, result in (("div", (value & mask) // divisor), ("mod", (value & mask) % divisor)):
+                live = "" if reg == 3 else "mov64 r3, 77; "
+                program = f"lddw r{reg}, {value:#x}; {live}{name}{64 if wide else 32} r{reg}, {by}; mov64 r1, r{reg}; "
+                program += f"{'' if reg == 3 else 'add64 r1, r3; '}mov64 r0, r1; exit"
+                yield f"{name} {value:#x} by {by} | {program} | {(result + (0 if reg == 3 else 77)) & ((1 << 64) - 1):#x}"
+
+
+def test_division_by_constants(build: Build, tmp_path: Path) -> None:
+    case = tmp_path / "divisions.case"
+    case.write_text("".join(f"{line}\n" for line in divisions()))
+    done = run(build("plain", "cases"), case)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    found = re.search(r"cases (\d+), runs \d+, wrong 0", done.stdout)
+    assert found, done.stdout[-3000:]
+    assert int(found[1]) > 1500
+
+
 def test_a_wrong_expectation_is_noticed(build: Build, tmp_path: Path) -> None:
     case = tmp_path / "wrong.case"
     case.write_text("sum | mov64 r0, 1; add64 r0, 1; exit | 3\n")
@@ -139,6 +168,11 @@ def test_long_random_programs(build: Build) -> None:
 
 def test_random_programs_on_llvm(build: Build) -> None:
     assert "# llvm: used" in fuzz(build("llvm", "fuzz"), 100, seed=77)
+
+
+@pytest.mark.long  # LLVM takes some milliseconds for each
+def test_many_random_programs_on_llvm(build: Build) -> None:
+    fuzz(build("llvm", "fuzz"), 20_000, seed=9_000_000)
 
 
 def test_random_programs_sanitized(build: Build) -> None:
