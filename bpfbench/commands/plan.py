@@ -21,6 +21,9 @@ from bpfbench.commands.text import counted, duration, one_line, size
 from bpfbench.errors import BenchError
 from bpfbench.steps import WAITS
 
+_MOST = 6
+"""Tasks that are named as what another one waits for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -86,20 +89,25 @@ def _entry(task: Task, before: list[str]) -> Entry:
         return _of_step(task.name, step, step.standing(), before)
     except BenchError as error:
         reason = one_line(error.message)
-        why = f"after {', '.join(before)}: {reason}" if before else f"cannot be told: {reason}"
+        why = f"after {_few(before)}: {reason}" if before else f"cannot be told: {reason}"
         return Entry(task.name, True, why)
 
 
 def _of_step(name: str, step: Any, standing: Any, before: list[str]) -> Entry:
     if standing.uptodate and not before:
         return Entry(name, False, standing.why)
-    names = ", ".join(before)
+    names = _few(before)
     if standing.uptodate:
         return Entry(name, True, f"only if {names} comes out different", expected(step), certain=False)
     why = standing.why
     if before:
         why = f"after {names}" if why == WAITS else f"{why}; after {names}"
     return Entry(name, True, why, expected(step))
+
+
+def _few(names: list[str]) -> str:
+    """Return names in words; of a report's hundreds the first."""
+    return ", ".join(names[:_MOST]) + (f" and {len(names) - _MOST} more" if len(names) > _MOST else "")
 
 
 def _time(expected: Expected) -> str:

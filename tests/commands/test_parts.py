@@ -16,7 +16,7 @@ from bpfbench.commands.closure import closure
 from bpfbench.commands.database import SafeJsonDB
 from bpfbench.commands.durations import Expected, expected
 from bpfbench.commands.names import nearest
-from bpfbench.commands.plan import Entry, told
+from bpfbench.commands.plan import Entry, _few, told
 
 
 def tasks(**after):
@@ -61,6 +61,11 @@ def test_what_is_expected_comes_from_the_past_or_else_from_the_budget():
     assert expected(step(budget=60.0)) == Expected(60.0, None, bound=True)
     assert expected(step()) == Expected()
     assert expected(step({"wall": "long"}, 7)) == Expected(None, 7)
+
+
+def test_of_many_tasks_that_one_waits_for_few_are_named():
+    assert _few(["a", "b"]) == "a, b"
+    assert _few([f"task{number}" for number in range(200)]) == "task0, task1, task2, task3, task4, task5 and 194 more"
 
 
 def test_a_total_says_what_it_knows_and_what_not():
