@@ -116,7 +116,7 @@ def divisions() -> Iterator[str]:
     for wide, by in itertools.product((True, False), divisors):
         mask = (1 << 64) - 1 if wide else (1 << 32) - 1
         divisor = by & mask
-        near = {max(0, divisor * times + more) for times in (1, 2, mask // divisor) for more in (-1, 0, 1)}
+        near = {(divisor * times + more) & mask for times in (1, 2, mask // divisor) for more in (-1, 0, 1)}
         for value in sorted({0, 1, mask, mask - 1, mask >> 1, (mask >> 1) + 1, 0x1234567890ABCDEF} | near):
             reg = next(numbers) % 10
             for name, result in (("div", (value & mask) // divisor), ("mod", (value & mask) % divisor)):
