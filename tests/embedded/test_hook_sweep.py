@@ -47,7 +47,6 @@ CPP = """
 #include <locale>
 #include <map>
 #include <random>
-#include <regex>
 #include <sstream>
 #include <stdexcept>
 #include <vector>
@@ -87,7 +86,7 @@ int main()
 	int caught = 0;
 	for (int i = 0; i < 300; i++)
 		try { deep(i); } catch (const std::exception &error) { caught += error.what()[0] == 'd'; }
-	std::cout << caught << ' ' << std::regex_replace("a1b22c333", std::regex("[0-9]+"), "<$&>") << '\\n';
+	std::cout << caught << '\\n';
 	try { std::rethrow_exception(std::make_exception_ptr(42)); } catch (int n) { std::cout << n << '\\n'; }
 	std::cout << std::filesystem::path("/usr/../bin/x.y").lexically_normal() << std::endl;
 }
@@ -178,5 +177,5 @@ def test_libcrypto_and_libssl(swept: Swept) -> None:
 def test_libstdcxx(swept: Swept) -> None:
     source, program = swept.place / "program.cpp", swept.place / "program"
     source.write_text(CPP)
-    gcc("-std=c++17", "-O1", source, "-o", program, "-lpthread", command="g++")
+    gcc("-std=c++17", source, "-o", program, "-lpthread", command="g++")
     swept.same([str(program)], "libstdc++.so.6", 100_000)

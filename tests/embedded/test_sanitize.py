@@ -18,8 +18,10 @@ from .compile import ROOT
 from .conftest import package
 from .sanitized import build
 
-SHORT = ("test_runtime_same.py", "test_runtime_syscalls.py", "test_runtime_faults.py")
-LONG = ("test_runtime.py", "test_pitfalls.py", "test_injection.py")
+FILES = (
+    "test_runtime_same.py", "test_runtime_syscalls.py", "test_runtime_faults.py", "test_runtime_helpers.py",
+    "test_runtime.py", "test_pitfalls.py", "test_injection.py", "test_tools.py",
+)
 
 # A longjmp over our frames leaves their surroundings poisoned; the sanitizers' own system calls are no hits that were missed.
 NOT = "not jumps_out_of_signals and not answered"
@@ -49,11 +51,7 @@ def again(tree: Path, files: tuple[str, ...]) -> int:
     return int(found[1])
 
 
-def test_loader_and_target(sanitized: Path) -> None:
-    """Maps of every kind, events, tail calls, system calls, bad addresses."""
-    assert again(sanitized, SHORT) >= 5
-
-
-@pytest.mark.long  # a minute
+@pytest.mark.long  # a minute and a half: both libraries are compiled once more, and all tests run again
 def test_all_that_starts_loaders_and_targets(sanitized: Path) -> None:
-    assert again(sanitized, LONG) >= 80
+    """Maps of every kind, events, tail calls, system calls, bad addresses, processes, signals, injection, tools."""
+    assert again(sanitized, FILES) >= 100
