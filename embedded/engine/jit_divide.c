@@ -91,10 +91,12 @@ struct reciprocal {
 static struct reciprocal reciprocal_of(uint64_t by, bool wide)
 {
 	unsigned shift = wide ? 63u - (unsigned)__builtin_clzll(by) : 0;
-	unsigned __int128 whole = (unsigned __int128)1 << (64 + shift);
-	uint64_t factor = (uint64_t)(whole / by), rest = (uint64_t)(whole % by);
-	struct reciprocal found = { factor + 1, shift, wide && by - rest >= (uint64_t)1 << shift };
+	uint64_t factor, rest;
+	struct reciprocal found;
 
+	/* 2^(64 + shift) by `by`, which is more than 2^shift; the compiler would call a function that uses vector registers. */
+	__asm__("divq %4" : "=a"(factor), "=d"(rest) : "a"(0UL), "d"(1UL << shift), "r"(by) : "cc");
+	found = (struct reciprocal){ factor + 1, shift, wide && by - rest >= (uint64_t)1 << shift };
 	if (found.more) /* one bit more of the quotient */
 		found.factor = 2 * factor + (rest >= by - rest) + 1;
 	return found;

@@ -10,6 +10,7 @@
 
 #define SPINS 200	  /* before the first yield */
 #define PATIENCE 20	  /* ms to wait for a living owner of a lock */
+#define TRIES 8		  /* owners of a lock that are waited for, one after the other, before it is refused */
 #define SLOT_PATIENCE 100 /* ms to wait for a living owner of a slot */
 #define ABANDONED 1000	  /* ms after which a lock that never changed hands is taken from a living owner: it jumped out */
 
@@ -197,24 +198,37 @@ static int may_be_taken(struct eb_lock *lock, uint64_t owner)
 	return 0;
 }
 
-static int lock_slowly(struct eb_lock *lock, uint64_t token)
+/* Waits until it is ours, or patience ends; then `owner` has it still. A thread does not wait for itself. */
+static int wait_for_lock(struct eb_lock *lock, uint64_t token, uint64_t *owner)
 {
-	int error = errno, taken = 0;
-	uint64_t until = eb_milliseconds() + PATIENCE, owner = 0;
+	uint64_t until = eb_milliseconds() + PATIENCE;
 
-	for (unsigned spins = 0; !taken; spins++) {
-		owner = eb_peek(&lock->word);
-		if (!owner)
-			taken = __atomic_compare_exchange_n(&lock->word, &owner, token, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
-		else if ((owner & EB_NAME_MASK) == (token & EB_NAME_MASK) || (spins > SPINS && eb_milliseconds() > until))
-			break;
-		else if (spins < SPINS)
+	for (unsigned spins = 0;; spins++) {
+		*owner = eb_peek(&lock->word);
+		if (!*owner && __atomic_compare_exchange_n(&lock->word, owner, token, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return 1;
+		if (*owner && ((*owner & EB_NAME_MASK) == (token & EB_NAME_MASK) || (spins > SPINS && eb_milliseconds() > until)))
+			return 0;
+		if (spins < SPINS)
 			eb_pause();
 		else
 			raw(SYS_sched_yield);
 	}
-	if (!taken && may_be_taken(lock, owner))
-		taken = __atomic_compare_exchange_n(&lock->word, &owner, token, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+static int lock_slowly(struct eb_lock *lock, uint64_t token)
+{
+	int error = errno, taken = 0;
+	uint64_t owner;
+
+	/* Whoever waited for a dead owner as long as we did may have been faster: then it is that one whom we wait for. */
+	for (int tries = 0; !taken && tries < TRIES; tries++) {
+		taken = wait_for_lock(lock, token, &owner);
+		if (!taken && !may_be_taken(lock, owner))
+			break;
+		if (!taken)
+			taken = __atomic_compare_exchange_n(&lock->word, &owner, token, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+	}
 	errno = error;
 	return taken;
 }

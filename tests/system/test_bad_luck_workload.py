@@ -32,7 +32,7 @@ BAD_CASES = {
 def failed(built: Checkout, ground: Path) -> Checkout:
     """A checkout in which all that was measured at once. The patience with a hanging victim is cut from 20 s to 1."""
     checkout = copy(built, ground / "failed" / NAME)
-    checkout.edit("bpfbench/drivers/probe_pair.py", "\nSTALL = 20.0\n", "\nSTALL = 1.0\n")
+    checkout.edit("bpfbench/drivers/pair.py", "\nSTALL = 20.0\n", "\nSTALL = 1.0\n")
     checkout.write_cases(**BAD_CASES)
     done = checkout.fail(code=1)
     checkout.assert_in_order()
@@ -115,11 +115,11 @@ def test_what_failed_is_kept_for_a_look(failed: Checkout) -> None:
 def test_a_probe_on_another_copy_of_the_victim_is_noticed(built: Checkout, another: Another) -> None:
     checkout = another(built)
     right, wrong = '"--target", str(self.victim_file)', '"--target", str(shutil.copy(self.victim_file, self.work / "other"))'
-    checkout.edit("bpfbench/drivers/probe_pair.py", right, wrong)
+    checkout.edit("bpfbench/drivers/pair.py", right, wrong)
     checkout.fail(code=1)
     assert checkout.statuses() == {"entry native": "ok", "entry kernel": "failed"}
     assert "observed 0" in checkout.cell("entry", "kernel")["reason"]
-    checkout.edit("bpfbench/drivers/probe_pair.py", wrong, right)
+    checkout.edit("bpfbench/drivers/pair.py", wrong, right)
     checkout.succeed()
 
 
