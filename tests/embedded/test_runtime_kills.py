@@ -87,6 +87,7 @@ def kill_loaders(built: Path, segment: Segment, times: int) -> None:
         assert not segment.file.exists()
 
 
+@pytest.mark.long  # one hit in some 20,000 after a kill is refused its ring-buffer record (bad14); the cause is not known yet
 def test_targets_killed_anywhere_leave_maps_that_work(built: Path, segment: Segment) -> None:
     kill_targets(built, segment, 8)
 
