@@ -30,7 +30,8 @@ pytestmark = [
 
 def copy_of(package: Package, root: Path) -> Path:
     for name in package.inputs:
-        shutil.copytree(ROOT / name, root / name)
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy2)(ROOT / name, root / name)
     return root
 
 
