@@ -57,8 +57,12 @@ def test_another_checkout_gives_the_same_bytes_and_the_same_key(package: Package
     assert str(tmp_path) not in str(keys[0])
 
 
+# The embedded runtime alone takes half a minute to compile twice, and the test above does so already.
+OTHERS = [pytest.param(one, marks=pytest.mark.long) if one.name == "embedded" else one for one in WORKLOADS]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
-@pytest.mark.parametrize("package", WORKLOADS, ids=lambda package: package.name)
+@pytest.mark.parametrize("package", OTHERS, ids=lambda package: package.name)
 def test_another_user_gives_the_same_bytes(package: Package) -> None:
     # not in a directory of pytest's: those are closed to other users
     with tempfile.TemporaryDirectory(prefix="bpfbench-test-") as name:
