@@ -129,7 +129,7 @@ class MeasureStep:
         if measured.item:
             # Derived from the item just measured, not from the present key: a file edited meanwhile changes that key.
             self._samples().point(measured.item)
-            self._result(measured.item).run(progress)
+            self._result(measured.item, request).run(progress)
         else:
             self._result().forget_view()
             write_atomic(self.shown, dump(result_of(request, key.id, measured.state)))
@@ -160,8 +160,11 @@ class MeasureStep:
     def _samples(self) -> Step:
         return Step(f"samples_{self.subject}", self.context.layout, self._samples_key, _never)
 
-    def _result(self, samples: Item | None = None) -> Step:
-        """Return the step that derives the result of ``samples``; without any, of those of the present key."""
+    def _result(self, samples: Item | None = None, request: Request | None = None) -> Step:
+        """Return the step that derives the result of ``samples``; without any, of those of the present key.
+
+        ``request`` is what they were taken for, where that is known: what is built may have changed since.
+        """
 
         def key() -> Key | None:
             found = samples or self._samples().item()
@@ -170,7 +173,7 @@ class MeasureStep:
         def derive(tree: Path, progress: Progress) -> None:
             found = samples or self._samples().item()
             assert found
-            self._derive(found, tree, progress)
+            self._derive(found, request or self.request(), tree, progress)
 
         return Step(self.name, self.context.layout, key, derive, View(self.context.results))
 
@@ -193,14 +196,14 @@ class MeasureStep:
             entry.pop("location")  # where a spec stands in its file changes nothing
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=dict).encode()).hexdigest()
 
-    def _derive(self, samples: Item, tree: Path, progress: Progress) -> None:
+    def _derive(self, samples: Item, request: Request | None, tree: Path, progress: Progress) -> None:
         from bpfbench.measure.fold import fold
         from bpfbench.measure.journal import read
         from bpfbench.measure.result import result_of
 
         progress("summarising")
-        request = self.request()
-        assert request
+        if request is None:
+            raise BenchError(f"{self.name}: a package that it needs is not built any more", hint=f"./bench {self.name} builds it first")
         result = result_of(request, samples.id, fold(read(samples.tree / JOURNAL)))
         (tree / f"{self.subject}.json").write_bytes(dump(result))
 
