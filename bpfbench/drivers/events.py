@@ -69,7 +69,8 @@ def foreign(pid: int) -> int:
     """Return how many mappings of a process come from a runtime."""
     with privileged():
         lines = Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
-    return sum(any(mark in line for mark in FOREIGN) for line in lines)
+    names = [line.split(maxsplit=5)[5].rpartition("/")[2] for line in lines if len(line.split(maxsplit=5)) > 5]
+    return sum(any(mark in name for mark in FOREIGN) for name in names)
 
 
 def _events(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -219,6 +219,7 @@ class _Sample:
         evidence = {
             **proved.details, "requests": load.requests, "seconds": load.seconds, "client_cpu_s": load.cpu,
             "programs": self.loaded.get("programs", []), **(seen.as_evidence() if seen else {}),
+            **({"requests_seen": seen.inner.get(self.params["requests"], 0)} if seen else {}),
         }
         about: dict[str, Any] = {
             "proof": proof, "engine": proved.engine, "backend": proved.backend, "evidence": evidence,

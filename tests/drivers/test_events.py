@@ -1,5 +1,6 @@
 """Captures of events, and waiting until all have arrived, against a loader that is a small script."""
 
+import shutil
 import struct
 import sys
 import textwrap
@@ -50,6 +51,17 @@ def test_a_capture_gives_both_sides_in_order_and_leaves_out_a_torn_end(tmp_path)
     capture.write_bytes(event(0, b"GET ") + event(1, b"200 ") + event(0, b"/x") + event(1, b"body") + event(1, b"torn", cut=2))
     assert events.plaintext(capture) == (b"GET /x", b"200 body")
     assert events.plaintext(tmp_path / "none") == (b"", b"")
+
+
+@pytest.mark.parametrize(("name", "count"), [("agent/sleep", 0), ("libagent.so/../sleep-agent", 1)])
+def test_a_runtime_is_known_by_the_name_of_its_file_and_not_of_its_folder(tmp_path, name, count):
+    (tmp_path / "agent").mkdir()
+    (tmp_path / "libagent.so").mkdir()
+    program = (tmp_path / name).resolve()
+    shutil.copy2("/bin/sleep", program)
+    with Reaper("test-events") as reaper:
+        child = reaper.start(Command((str(program), "1000"), minimal_env(tmp_path), tmp_path, "sleep"), tmp_path)
+        assert bool(events.foreign(child.pid)) == bool(count)
 
 
 def test_what_a_runtime_has_mapped_is_seen(tmp_path):
