@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 
@@ -25,7 +27,7 @@ PATIENCE = 0.005
 CONFIGURATION = """\
 daemon off;
 worker_processes 1;
-{user}
+{user}{top}
 error_log stderr warn;
 pid nginx.pid;
 events {{ worker_connections 1024; }}
@@ -33,9 +35,15 @@ http {{
     access_log off;
     keepalive_requests 1000000000;
     default_type application/octet-stream;
+    {http}
     server {{
-        listen {address}:{port}{tls};
+        listen {listen}{tls};
         root www;
+        {server}
+    }}
+    server {{
+        listen unix:{status};
+        location = /status {{ stub_status; }}
     }}
 }}
 """
@@ -43,6 +51,18 @@ TLS = """ ssl;
         ssl_certificate {folder}/certificate.pem;
         ssl_certificate_key {folder}/key.pem;
         ssl_protocols TLSv1.3"""
+STATUS = "status.sock"
+"""Where nginx tells how many requests it has had, apart from the address that is loaded."""
+
+
+def configuration(listen: str, *, certificate: Path | None = None, top: str = "", http: str = "", server: str = "") -> str:
+    """Return a configuration that serves the folder ``www`` at the address ``listen``, with TLS 1.3 if there is a ``certificate``.
+
+    ``top``, ``http`` and ``server`` are more directives for the outermost level, for ``http`` and for the server.
+    """
+    user = "user root;\n" if 0 in os.getresuid() else ""  # under sudo we are somebody else for a while, nginx is not
+    tls = TLS.format(folder=certificate) if certificate else ""
+    return CONFIGURATION.format(listen=listen, tls=tls, user=user, top=top, http=http, server=server, status=STATUS)
 
 
 class ServerError(BenchError):
@@ -61,25 +81,26 @@ def make_certificate(reaper: Reaper, folder: Path) -> None:
 
 
 class Nginx:
-    """A running server. ``worker`` is the process that answers requests."""
+    """A running server. ``worker`` is the process that answers requests.
+
+    ``configure`` makes the configuration's text from the address to listen at; ``files`` are put into ``www``.
+    """
 
     def __init__(
-        self, reaper: Reaper, program: Path, work: Path, env: Mapping[str, str], cpus: frozenset[int],
-        files: Mapping[str, bytes], certificate: Path | None,
+        self, reaper: Reaper, program: Path, work: Path, env: Mapping[str, str], cpus: frozenset[int], *,
+        configure: Callable[[str], str], files: Mapping[str, bytes], tls: bool = False,
     ) -> None:
-        self.tls = certificate is not None
-        self.port = _free_port()
+        self.work, self.tls, self.port = work, tls, _free_port()
         (work / "www").mkdir()
         for name, content in files.items():
             (work / "www" / name).write_bytes(content)
-        tls = TLS.format(folder=certificate) if certificate else ""
-        user = "user root;" if os.geteuid() == 0 else ""
-        (work / "nginx.conf").write_text(CONFIGURATION.format(address=ADDRESS, port=self.port, tls=tls, user=user))
+        (work / "nginx.conf").write_text(configure(f"{ADDRESS}:{self.port}"))
         argv = (str(program), "-p", f"{work}/", "-e", "stderr", "-c", "nginx.conf")
         self.child: Child = reaper.start(Command(argv, env, work, "nginx", stdout="file", cpus=cpus), work)
         try:
-            self._wait_until_it_listens()
+            # In this order: there is no worker before the port is ours, and whoever has taken it would answer us.
             self.worker = self._find_worker()
+            self._wait_until_it_listens()
         except BaseException:
             self.child.stop()
             raise
@@ -98,6 +119,24 @@ class Nginx:
         if answer.status != 200:
             raise ServerError(f"nginx answered GET /{name} with {answer.status} {answer.reason}")
         return body
+
+    def requests(self) -> int:
+        """Return how many requests the server says that it has had so far, with this question. Raises ``ServerError``."""
+        folder = os.open(self.work, os.O_PATH | os.O_CLOEXEC)
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(START_DEADLINE)
+                connection.connect(f"/proc/self/fd/{folder}/{STATUS}")  # its own path may be too long for an address
+                connection.sendall(b"GET /status HTTP/1.0\r\n\r\n")
+                told = b"".join(iter(lambda: connection.recv(4096), b"")).decode(errors="replace")
+        except OSError as error:
+            raise ServerError(f"nginx does not tell its status: {error}\n{self.child.tail()}") from error
+        finally:
+            os.close(folder)
+        found = re.search(r"^ \d+ \d+ (\d+) *$", told, re.MULTILINE)
+        if not found:
+            raise ServerError(f"nginx does not tell how many requests it had: {told[-300:]!r}")
+        return int(found[1])
 
     def url(self, name: str) -> str:
         """Return the address of a file."""
@@ -132,21 +171,23 @@ class Nginx:
                 time.sleep(PATIENCE)
 
     def _find_worker(self) -> int:
-        """Return the master's only child; it is there as soon as the port is, or a moment later."""
+        """Return the master's only child, which it has as soon as it listens."""
         limit = time.monotonic() + START_DEADLINE
-        while time.monotonic() < limit:
+        while self.child.alive and time.monotonic() < limit:
             found = children(self.child.pid)
             if len(found) == 1:
                 return found[0]
             time.sleep(PATIENCE)
-        raise ServerError(f"nginx has {len(children(self.child.pid))} workers, expected 1\n{self.child.tail()}")
+        trouble = f"has {len(children(self.child.pid))} workers, expected 1" if self.child.alive else "has ended"
+        raise ServerError(f"nginx does not start: it {trouble}\n{self.child.tail()}")
 
 
 def children(pid: int) -> list[int]:
     """Return the ids of a process's children."""
     found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(word) for word in (task / "children").read_text().split()]
+    with suppress(FileNotFoundError, ProcessLookupError):  # it ends while we look
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(word) for word in (task / "children").read_text().split()]
     return found
 
 

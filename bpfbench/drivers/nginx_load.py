@@ -1,30 +1,39 @@
-"""Driver for a loaded server: nginx with one worker, a loader that attaches to that worker and nothing else, and wrk.
+"""Loaded servers: nginx with one worker, mostly a loader that attaches to that worker and nothing else, and a client.
 
-A sample is a fresh server. When it serves, the loader attaches to the worker; then comes the *gate*: one request is made, its
-answer must be the file, and the programs must have counted it. A pilot also captures what the programs send, which must hold the
-request and the whole answer. Only then comes the load. Its proof is the number of requests that the programs saw: as many as the
-client had answered, and no more than it can have had on their way when time was up. What programs send and nobody receives is
-counted as lost, and is part of the result.
+What all drivers of such servers share. A sample is a fresh server. When it serves, the loader attaches to the worker; then comes the
+*gate*, in which a few requests show that the answers are right and that the programs see what they should. Only then comes the
+load, and after it the proof: what the programs have counted, held against what others counted without them.
 
-Parameters of a case: ``body`` (bytes of the file that is asked for), ``connections``, ``keep_alive``, ``tls``, ``attach``
-(``KIND:PROGRAM:PLACE`` each), ``library`` (whose functions are probed), ``events`` (the map that events come through), ``requests``
-(the program whose counter ``inner`` counts requests).
+A driver subclasses ``NginxSample`` and says what is served, what is attached, what the gate is and what the proof.
+
+Parameters of a case that are read here: ``body`` (bytes of the file that is asked for), ``connections``, ``keep_alive``, ``tls``,
+``pace`` (a share of what the bare server can do: requests then come at that constant rate, whether answers come or not). An arm's option
+``first: loader`` is for a runtime that cannot come into a process that runs already.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bpfbench.drivers import wrk
 from bpfbench.drivers.common import START_DEADLINE, Garbled, environment, remove_segments, tell
-from bpfbench.drivers.events import Seen, foreign, plaintext, reset, settle
+from bpfbench.drivers.events import foreign
 from bpfbench.drivers.evidence import Evidence, of_kernel, of_log, of_status, unmapped
-from bpfbench.drivers.nginx import PATIENCE, Nginx, ServerError, cpu_seconds, make_certificate
-from bpfbench.drivers.pair import Refused, ready_or_refused, refused_sample
-from bpfbench.drivers.wrk import Load, LoadError, offer
+from bpfbench.drivers.nginx import (
+    PATIENCE,
+    Nginx,
+    ServerError,
+    configuration,
+    cpu_seconds,
+    make_certificate,
+)
+from bpfbench.drivers.pair import Invalid, Refused, ready_or_refused, refused_sample
+from bpfbench.drivers.wrk import Load, LoadError
 from bpfbench.process.child import Child
 from bpfbench.process.command import Command
 from bpfbench.process.errors import ProcessError
@@ -37,36 +46,31 @@ ATTACHED_WITHIN = 10.0
 FILE = "body"
 
 
-class Invalid(Exception):
-    """What was observed is not what the case says it measures."""
+class NginxDriver:
+    """A driver that measures every sample with a fresh server, of its class ``kind``.
 
+    What is found out or made once for all samples is kept in ``kept``.
+    """
 
-def create() -> NginxLoad:
-    """Return a driver for one run."""
-    return NginxLoad()
-
-
-class NginxLoad:
-    """See the module."""
-
-    def __init__(self) -> None:
-        self._certificate: Path | None = None
+    def __init__(self, kind: type[NginxSample]) -> None:
+        self._kind = kind
+        self.kept: dict[str, Any] = {}
 
     def pilot(self, bench: Bench, cell: Cell) -> tuple[Sample, Plan]:
-        """Try the cell, with a capture of all that is sent."""
-        seconds = max(1, round(SAMPLE_TIMES * bench.profile.sample_time))
-        return self._attempt(bench, cell, seconds, 0, capture=True), {"seconds": seconds}
+        """Try the cell with its strictest gate."""
+        plan = {"seconds": max(1, round(SAMPLE_TIMES * bench.profile.sample_time))}
+        return self._attempt(bench, cell, plan, 0, pilot=True), plan
 
     def sample(self, bench: Bench, cell: Cell, plan: Plan, number: int) -> Sample:
         """Measure the cell once."""
-        return self._attempt(bench, cell, plan["seconds"], number, capture=False)
+        return self._attempt(bench, cell, dict(plan), number, pilot=False)
 
-    def _attempt(self, bench: Bench, cell: Cell, seconds: int, number: int, *, capture: bool) -> Sample:
+    def _attempt(self, bench: Bench, cell: Cell, plan: dict[str, int], number: int, *, pilot: bool) -> Sample:
         work = bench.work / f"sample-{number}"
         work.mkdir()
-        one = _Sample(bench, cell, work)
+        one = self._kind(bench, cell, work, self.kept, pilot)
         try:
-            return one.measure(seconds, self._made_certificate(bench) if cell.case.params["tls"] else None, capture=capture)
+            return one.measure(plan)
         except Refused as refused:
             return refused_sample(cell, refused)
         except (Invalid, Garbled, ServerError, LoadError, ProcessError) as error:
@@ -75,20 +79,15 @@ class NginxLoad:
             one.stop()
             shutil.rmtree(work, ignore_errors=True)
 
-    def _made_certificate(self, bench: Bench) -> Path:
-        if self._certificate is None:
-            folder = bench.work / "certificate"
-            folder.mkdir()
-            make_certificate(bench.reaper, folder)
-            self._certificate = folder
-        return self._certificate
 
-
-class _Sample:
+class NginxSample:
     """One server, one loader (on an instrumented arm) and one load."""
 
-    def __init__(self, bench: Bench, cell: Cell, work: Path) -> None:
-        self.bench, self.cell, self.work = bench, cell, work
+    loader_mounts = False
+    """Whether the loader mounts what only it is to see."""
+
+    def __init__(self, bench: Bench, cell: Cell, work: Path, kept: dict[str, Any], pilot: bool) -> None:
+        self.bench, self.cell, self.work, self.kept, self.pilot = bench, cell, work, kept, pilot
         self.params: Mapping[str, Any] = cell.case.params
         self.body = bytes(index % 251 for index in range(self.params["body"]))
         self.server: Nginx | None = None
@@ -96,21 +95,47 @@ class _Sample:
         self.loaded: dict[str, Any] = {}
         self.segment = f"{bench.reaper.mark}.{work.parent.name}.{work.name}"
 
-    def measure(self, seconds: int, certificate: Path | None, *, capture: bool) -> Sample:
-        """Start, attach, pass the gate, load, and account for everything."""
-        server = self.server = self._start_server(certificate)
-        captured = None
-        if self.cell.runtime.where != "none":
-            captured = self.work / "capture" if capture and self.params.get("events") else None
-            self.loader = self._attach(server, captured)
-        self._pass_gate(server, captured)
-        before = reset(self.loader) if self.loader else None
-        cpu = cpu_seconds(server.worker), cpu_seconds(self.loader.pid) if self.loader else 0.0
-        load = self._offer(server, seconds)
-        served = cpu_seconds(server.worker) - cpu[0]
-        seen = settle(self.loader, before) if self.loader and before else None
-        traced = cpu_seconds(self.loader.pid) - cpu[1] if self.loader else 0.0
-        return self._sample(load, served, traced, seen)
+    # --- what a driver says ---
+
+    def loader_argv(self, server: Nginx | None) -> list[str]:
+        """Return the loader's command line; the server is None when the loader is started first."""
+        raise NotImplementedError
+
+    def gate(self, server: Nginx) -> None:
+        """See the right answers, and that the programs see them too. Raises ``Invalid``."""
+        raise NotImplementedError
+
+    def begin(self, server: Nginx) -> None:
+        """Do what is to be done right before the load, e.g. set counters to 0."""
+
+    def account(self, server: Nginx, load: Load) -> tuple[Proof, dict[str, float], dict[str, Any]]:
+        """Return the proof of a load that has ended, more metrics, and what goes into the evidence. Raises ``Invalid``."""
+        raise NotImplementedError
+
+    def configuration(self, listen: str) -> str:
+        """Return the server's configuration."""
+        return configuration(listen, certificate=self.certificate())
+
+    # --- the life of a sample ---
+
+    def measure(self, plan: dict[str, int]) -> Sample:
+        """Start, attach, pass the gate, load, and account for everything; fills ``plan`` in the pilot."""
+        if self.pilot and "pace" in self.params:
+            plan["rate"] = round(self.params["pace"] * self._capacity())
+        instrumented, loader_first = self.cell.runtime.where != "none", self.cell.arm.options.get("first") == "loader"
+        if instrumented and loader_first:
+            self._start_loader(None)
+        server = self.server = self._start_server()
+        if instrumented and not loader_first:
+            self._start_loader(server)
+        self.gate(server)
+        self.begin(server)
+        before = self._cpu(server)
+        load = self._offer(server, plan)
+        served = cpu_seconds(server.worker) - before[0]
+        proof, metrics, evidence = self.account(server, load)
+        traced = self._cpu(server)[1] - before[1]
+        return self._sample(load, served, traced, (proof, metrics, evidence))
 
     def stop(self) -> None:
         """End whatever still runs, and remove the shared memory that it may have left."""
@@ -119,68 +144,105 @@ class _Sample:
                 child.stop()
         remove_segments(self.segment)
 
+    def certificate(self) -> Path | None:
+        """Return the folder with key and certificate, which is made once; None for a case without TLS."""
+        if not self.params["tls"]:
+            return None
+        if "certificate" not in self.kept:
+            folder = self.bench.work / "certificate"
+            folder.mkdir()
+            make_certificate(self.bench.reaper, folder)
+            self.kept["certificate"] = folder
+        return Path(self.kept["certificate"])
+
+    def count(self) -> dict[str, Any]:
+        """Return what the programs have counted since the last reset."""
+        assert self.loader is not None
+        return tell(self.loader, "read", "COUNTERS", START_DEADLINE)
+
+    def wait_for(self, happened: Callable[[], bool], otherwise: str, within: float | None = None) -> None:
+        """Wait until something has happened. Raises ``Invalid``."""
+        limit = time.monotonic() + (ATTACHED_WITHIN if within is None else within)
+        while not happened():
+            if time.monotonic() > limit:
+                raise Invalid(f"{otherwise}\n{self.loader.tail() if self.loader else ''}".rstrip())
+            time.sleep(PATIENCE)
+
+    def answered(self, server: Nginx) -> bool:
+        """Make a request on a connection of its own; its answer must be the file. Raises ``Invalid``."""
+        if server.get(FILE) != self.body:
+            raise Invalid(f"nginx serves something else than the file of {len(self.body)} bytes")
+        return True
+
+    def bare(self, server: Nginx) -> Proof:
+        """Return the proof of a server into which no runtime has come."""
+        return Proof("nothing attached", 0, foreign(server.worker))
+
+    def package(self) -> Path:
+        """Return the output of the experiment's own package."""
+        return self.bench.outputs[self.bench.experiment.packages[0]]
+
+    def same_requests(self, load: Load, had: int) -> None:
+        """See that the server has had the requests that the client made, and those on their way at the end. Raises ``Invalid``."""
+        if not load.requests <= had <= load.requests + self.params["connections"]:
+            raise Invalid(f"nginx says that it had {had} requests, of which the client had {load.requests} answered")
+
+    @contextmanager
+    def bystander(self, name: str) -> Iterator[Nginx]:
+        """Yield another server, bare, for something that is found out once."""
+        work = self.work / name
+        work.mkdir()
+        server = self._serve(work, self._env({}))
+        try:
+            yield server
+        finally:
+            server.child.stop()
+
     def _env(self, extra: Mapping[str, str]) -> dict[str, str]:
         return environment(extra, self.work, self.bench.outputs, self.segment)
 
-    def _start_server(self, certificate: Path | None) -> Nginx:
+    def _serve(self, work: Path, env: Mapping[str, str]) -> Nginx:
         program = self.bench.outputs["nginx"] / "sbin" / "nginx"
+        return Nginx(
+            self.bench.reaper, program, work, env, self.bench.measured_cpus,
+            configure=self.configuration, files={FILE: self.body}, tls=self.params["tls"],
+        )
+
+    def _start_server(self) -> Nginx:
         env = self._env(self.cell.runtime.target_env)
-        server = Nginx(self.bench.reaper, program, self.work, env, self.bench.measured_cpus, {FILE: self.body}, certificate)
+        server = self.server = self._serve(self.work, env)
         missing = unmapped(server.worker, env.get("LD_PRELOAD", ""))
         if missing:
             raise Invalid(f"nginx runs without {Path(missing).name}: it is not mapped\n{server.child.tail()}")
         return server
 
-    def _attach(self, server: Nginx, captured: Path | None) -> Child:
-        package = self.bench.outputs[self.bench.experiment.packages[0]]
-        target = server.mapped(self.params["library"])
-        argv = [str(package / "loader"), "--object", str(package / "program.bpf.o"), "--target", str(target), "--pid", str(server.worker)]
-        for value in self.params["attach"]:
-            argv += ["--attach", value]
-        if self.params.get("events"):
-            argv += ["--events", self.params["events"]]
-        if captured:
-            argv += ["--capture", str(captured)]
+    def _start_loader(self, server: Nginx | None) -> None:
         env = self._env(self.cell.runtime.loader_env)
-        command = Command(tuple(argv), env, self.work, "loader", stdout="lines", stdin=True, cpus=self.bench.other_cpus)
-        loader = self.bench.reaper.start(command, self.work)
-        self.loader = loader
-        self.loaded = ready_or_refused(loader.expect(r"^(READY|ERROR) ", START_DEADLINE))
-        return loader
+        command = Command(
+            tuple(self.loader_argv(server)), env, self.work, "loader", stdout="lines", stdin=True, cpus=self.bench.other_cpus,
+            private_mounts=self.loader_mounts,
+        )
+        self.loader = self.bench.reaper.start(command, self.work)
+        self.loaded = ready_or_refused(self.loader.expect(r"^(READY|ERROR) ", START_DEADLINE))
 
-    def _pass_gate(self, server: Nginx, captured: Path | None) -> None:
-        """See the right answer, and that the programs see it too. A running process is hooked a moment after the loader is ready."""
-        limit = time.monotonic() + ATTACHED_WITHIN
-        while True:
-            if server.get(FILE) != self.body:
-                raise Invalid(f"nginx serves something else than the file of {len(self.body)} bytes")
-            if self.loader is None or self._count(self.loader)["inner"].get(self.params["requests"], 0):
-                break
-            if time.monotonic() > limit:
-                raise Invalid(f"requests are served, but no program has seen one within {ATTACHED_WITHIN:g} s\n{self.loader.tail()}")
-            time.sleep(PATIENCE)
-        if captured:
-            self._wait_for(lambda: self._captured(captured), "the programs have not sent the request and its whole answer")
+    def _capacity(self) -> float:
+        """Return how many requests a second the bare server answers to as many as can be; found out once for each kind of request."""
+        kind = "capacity of " + " ".join(str(self.params[name]) for name in ("body", "connections", "keep_alive", "tls"))
+        if kind not in self.kept:
+            with self.bystander("capacity") as server:
+                load = self._closed(server, 1)
+            self.kept[kind] = load.requests / load.seconds
+        return float(self.kept[kind])
 
-    def _captured(self, captured: Path) -> bool:
-        """Whether the last connection's plaintext is there: its request, and the file as the end of the answer."""
-        asked, answered = plaintext(captured)
-        return f"GET /{FILE} HTTP/1.1\r\n".encode() in asked and self.body in answered
+    def _cpu(self, server: Nginx) -> tuple[float, float]:
+        return cpu_seconds(server.worker), cpu_seconds(self.loader.pid) if self.loader else 0.0
 
-    def _wait_for(self, happened: Callable[[], bool], otherwise: str) -> None:
-        limit = time.monotonic() + ATTACHED_WITHIN
-        while not happened():
-            if time.monotonic() > limit:
-                raise Invalid(otherwise)
-            time.sleep(PATIENCE)
+    def _offer(self, server: Nginx, plan: Mapping[str, int]) -> Load:
+        return self._closed(server, plan["seconds"])
 
-    @staticmethod
-    def _count(loader: Child) -> dict[str, Any]:
-        return tell(loader, "read", "COUNTERS", START_DEADLINE)
-
-    def _offer(self, server: Nginx, seconds: int) -> Load:
-        return offer(
-            self.bench.reaper, self.bench.outputs["wrk"] / "bin" / "wrk", self.work, server.url(FILE), seconds=seconds,
+    def _closed(self, server: Nginx, seconds: int) -> Load:
+        return wrk.offer(
+            self.bench.reaper, self.bench.outputs["wrk"] / "bin" / "wrk", server.work, server.url(FILE), seconds=seconds,
             connections=self.params["connections"], keep_alive=self.params["keep_alive"], cpus=self.bench.other_cpus,
         )
 
@@ -196,35 +258,25 @@ class _Sample:
             return of_log(runtime.log, self.work, runtime.backend)
         return of_kernel(self.loaded, runtime.backend)
 
-    def _proof(self, load: Load, seen: Seen | None) -> Proof:
-        if seen is None:
-            assert self.server is not None
-            return Proof("nothing attached", 0, foreign(self.server.worker))
-        found = seen.inner.get(self.params["requests"], 0)
-        on_their_way = self.params["connections"]
-        counted = load.requests if load.requests <= found <= load.requests + on_their_way else found
-        return Proof("requests seen", load.requests, counted)
-
-    def _sample(self, load: Load, served: float, traced: float, seen: Seen | None) -> Sample:
+    def _sample(
+        self, load: Load, served: float, traced: float, accounted: tuple[Proof, Mapping[str, float], Mapping[str, Any]]
+    ) -> Sample:
+        proof, more, counts = accounted
         proved, runtime = self._evidence(), self.cell.runtime
-        proof = self._proof(load, seen)
         metrics = {
             "rate": load.requests / load.seconds, "latency_p50": load.p50, "latency_p99": load.p99,
-            "server_cpu": 1e6 * served / load.requests,
+            "server_cpu": 1e6 * served / load.requests, **({"tracer_cpu": 1e6 * traced / load.requests} if self.loader else {}), **more,
         }
-        if seen is not None:
-            metrics["tracer_cpu"] = 1e6 * traced / load.requests
-        if seen is not None and self.params.get("events"):
-            metrics |= {"events": seen.received / load.requests, "lost": seen.lost / load.requests}
         evidence = {
             **proved.details, "requests": load.requests, "seconds": load.seconds, "client_cpu_s": load.cpu,
-            "programs": self.loaded.get("programs", []), **(seen.as_evidence() if seen else {}),
-            **({"requests_seen": seen.inner.get(self.params["requests"], 0)} if seen else {}),
+            "programs": self.loaded.get("programs", []), **counts,
         }
         about: dict[str, Any] = {
             "proof": proof, "engine": proved.engine, "backend": proved.backend, "evidence": evidence,
             "cpu": served + traced + load.cpu,
         }
+        if proved.unable:
+            return Sample.unsupported(proved.unable, **about)
         if proved.wrong:
             return Sample.failed(proved.wrong, **about)
         if not proof.holds:

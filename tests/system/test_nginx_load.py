@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bpfbench.build import workload
-from bpfbench.drivers import nginx_load
+from bpfbench.drivers import nginx_load, sslsniff
 from bpfbench.layout import Layout
 from bpfbench.model.load import load
 from bpfbench.process.reaper import Reaper
@@ -59,7 +59,7 @@ def take(outputs: dict[str, Path], tmp_path: Path) -> Iterator[Take]:
     cpus = sorted(os.sched_getaffinity(0))
     with Reaper("test-nginx-load") as reaper:
         bench = Bench(EXPERIMENT, MODEL.profiles["quick"], reaper, outputs, work, frozenset(cpus[-1:]), frozenset(cpus[:1]))
-        driver = nginx_load.create()
+        driver = sslsniff.create()
 
         def taken(case: str, arm: str, **changes: Any) -> list[Sample]:
             changed = replace(CASES[case], params={**CASES[case].params, **changes})
