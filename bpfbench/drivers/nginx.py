@@ -7,8 +7,8 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from bpfbench.process.reaper import Reaper
 ADDRESS = "127.0.0.1"
 PATIENCE = 0.005
 """Seconds between two looks at something that is about to happen."""
+LOOK = 0.0005
+"""The same for something that takes microseconds."""
 
 CONFIGURATION = """\
 daemon off;
@@ -91,6 +93,7 @@ class Nginx:
         configure: Callable[[str], str], files: Mapping[str, bytes], tls: bool = False,
     ) -> None:
         self.work, self.tls, self.port = work, tls, _free_port()
+        self._own_sockets: int | None = None
         (work / "www").mkdir()
         for name, content in files.items():
             (work / "www" / name).write_bytes(content)
@@ -98,9 +101,8 @@ class Nginx:
         argv = (str(program), "-p", f"{work}/", "-e", "stderr", "-c", "nginx.conf")
         self.child: Child = reaper.start(Command(argv, env, work, "nginx", stdout="file", cpus=cpus), work)
         try:
-            # In this order: there is no worker before the port is ours, and whoever has taken it would answer us.
+            # There is none before the port is ours and listened at; whoever else has taken it would answer us.
             self.worker = self._find_worker()
-            self._wait_until_it_listens()
         except BaseException:
             self.child.stop()
             raise
@@ -144,13 +146,27 @@ class Nginx:
 
     def mapped(self, library: str) -> Path:
         """Return the file that the worker has mapped whose name begins with ``library``. Raises ``ServerError``."""
-        with privileged():
-            lines = Path(f"/proc/{self.worker}/maps").read_text(errors="replace").splitlines()
+        with inside(self.worker) as place:
+            lines = (place / "maps").read_text(errors="replace").splitlines()
         found = {line.split(maxsplit=5)[5] for line in lines if line.count("/")}
         paths = sorted(path for path in found if Path(path).name.startswith(library))
         if not paths:
             raise ServerError(f"nginx has not mapped {library}: it cannot be probed there")
         return Path(paths[0])
+
+    def rest(self, connections: int = 0) -> None:
+        """Wait until the worker sleeps, with so many connections open. Nobody may be connected at the first time.
+
+        Raises ``ServerError``.
+        """
+        if self._own_sockets is None:
+            self.requests()  # its answer's end is the end of that connection, and of the worker's own start before it
+            self._own_sockets = sockets(self.worker)
+        limit = time.monotonic() + START_DEADLINE
+        while (found := (sockets(self.worker), state(self.worker))) != (self._own_sockets + connections, "S"):
+            if time.monotonic() > limit:
+                raise ServerError(f"nginx's worker does not come to rest: {found[0]} sockets, state {found[1]}\n{self.child.tail()}")
+            time.sleep(LOOK)
 
     def _connect(self) -> HTTPConnection:
         if not self.tls:
@@ -159,43 +175,59 @@ class Nginx:
         anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
         return HTTPSConnection(ADDRESS, self.port, timeout=START_DEADLINE, context=anyone)
 
-    def _wait_until_it_listens(self) -> None:
-        limit = time.monotonic() + START_DEADLINE
-        while True:
-            try:
-                socket.create_connection((ADDRESS, self.port), timeout=1).close()
-                return
-            except OSError as error:
-                if not self.child.alive or time.monotonic() > limit:
-                    raise ServerError(f"nginx does not listen on port {self.port}: {error}\n{self.child.tail()}") from error
-                time.sleep(PATIENCE)
-
     def _find_worker(self) -> int:
         """Return the master's only child, which it has as soon as it listens."""
         limit = time.monotonic() + START_DEADLINE
+        found: list[int] = []
         while self.child.alive and time.monotonic() < limit:
-            found = children(self.child.pid)
+            with suppress(ServerError):  # it has ended: we shall be told
+                found = children(self.child.pid)
             if len(found) == 1:
                 return found[0]
             time.sleep(PATIENCE)
-        trouble = f"has {len(children(self.child.pid))} workers, expected 1" if self.child.alive else "has ended"
+        trouble = f"has {len(found)} workers, expected 1" if self.child.alive else "has ended"
         raise ServerError(f"nginx does not start: it {trouble}\n{self.child.tail()}")
+
+
+@contextmanager
+def inside(pid: int) -> Iterator[Path]:
+    """Yield what /proc has of a process, also of root's under sudo. Raises ``ServerError`` when it has ended."""
+    try:
+        with privileged():
+            yield Path(f"/proc/{pid}")
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise ServerError(f"process {pid} has ended") from error
+
+
+def sockets(pid: int) -> int:
+    """Return how many sockets a process has open."""
+    found = 0
+    with inside(pid) as place:
+        for link in (place / "fd").iterdir():
+            with suppress(FileNotFoundError):  # closed while we look
+                found += str(link.readlink()).startswith("socket:")
+    return found
+
+
+def state(pid: int) -> str:
+    """Return the scheduler's letter for a process: S sleeps, R runs, t is stopped by a tracer."""
+    with inside(pid) as place:
+        return (place / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def children(pid: int) -> list[int]:
     """Return the ids of a process's children."""
     found = []
-    with suppress(FileNotFoundError, ProcessLookupError):  # it ends while we look
-        for task in Path(f"/proc/{pid}/task").iterdir():
+    with inside(pid) as place:
+        for task in (place / "task").iterdir():
             found += [int(word) for word in (task / "children").read_text().split()]
     return found
 
 
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time that all live threads of ``pid`` have had so far."""
-    with privileged():
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    with inside(pid) as place:
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in list((place / "task").iterdir())) / 1e9
 
 
 def _free_port() -> int:

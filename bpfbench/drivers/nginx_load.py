@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bpfbench.drivers import wrk
+from bpfbench.drivers import openloop, wrk
 from bpfbench.drivers.common import START_DEADLINE, Garbled, environment, remove_segments, tell
 from bpfbench.drivers.events import foreign
 from bpfbench.drivers.evidence import Evidence, of_kernel, of_log, of_status, unmapped
@@ -238,7 +238,13 @@ class NginxSample:
         return cpu_seconds(server.worker), cpu_seconds(self.loader.pid) if self.loader else 0.0
 
     def _offer(self, server: Nginx, plan: Mapping[str, int]) -> Load:
-        return self._closed(server, plan["seconds"])
+        if "rate" not in plan:
+            return self._closed(server, plan["seconds"])
+        return openloop.offer(
+            self.bench.reaper, self.bench.outputs["openloop"] / "client", self.work, server.port, f"/{FILE}",
+            body=len(self.body), connections=self.params["connections"], rate=plan["rate"], seconds=plan["seconds"],
+            tls=self.params["tls"], cpus=self.bench.other_cpus,
+        )
 
     def _closed(self, server: Nginx, seconds: int) -> Load:
         return wrk.offer(
@@ -268,7 +274,8 @@ class NginxSample:
             "server_cpu": 1e6 * served / load.requests, **({"tracer_cpu": 1e6 * traced / load.requests} if self.loader else {}), **more,
         }
         evidence = {
-            **proved.details, "requests": load.requests, "seconds": load.seconds, "client_cpu_s": load.cpu,
+            **proved.details, "requests": load.requests, "seconds": load.seconds, "client_cpu_s": load.cpu, **load.details,
+            "cpus": {"server": sorted(self.bench.measured_cpus), "client and tracer": sorted(self.bench.other_cpus)},
             "programs": self.loaded.get("programs", []), **counts,
         }
         about: dict[str, Any] = {

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bpfbench.drivers.common import Garbled, fields_of
 from bpfbench.errors import BenchError
 from bpfbench.process.batch import run
-from bpfbench.process.command import Command, minimal_env
+from bpfbench.process.command import Command, Exit, minimal_env
 from bpfbench.process.reaper import Reaper
 
 SCRIPT = """\
@@ -33,15 +35,16 @@ class LoadError(BenchError):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of a load: requests answered in ``seconds``, bytes received, and latencies in microseconds."""
+    """What came of a load: requests answered in ``seconds``, and latencies in microseconds."""
 
     requests: int
-    bytes: int
     seconds: float
     p50: float
     p99: float
     cpu: float
-    """CPU seconds that the generator had."""
+    """CPU seconds that the client had."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What else belongs into the evidence."""
 
 
 def offer(
@@ -55,16 +58,20 @@ def offer(
         argv += ["-H", "Connection: close"]
     command = Command((*argv, url), minimal_env(work), work, "wrk", stdout="file", cpus=cpus)
     exit = run(reaper, command, work, wall=seconds + GRACE)
-    said = (work / "wrk.out").read_text(errors="replace")
+    told = reported("wrk", exit, work, ERRORS)
+    if not told["requests"] or not told["duration"]:
+        raise Garbled(f"wrk made no request: {json.dumps(told)}")
+    return Load(told["requests"], told["duration"] / 1e6, told["p50"], told["p99"], exit.user + exit.system)
+
+
+def reported(name: str, exit: Exit, work: Path, errors: Collection[str]) -> dict[str, Any]:
+    """Return what a client named ``name`` has told of a load without any error. Raises ``LoadError``."""
+    said = (work / f"{name}.out").read_text(errors="replace")
     line = next((line for line in said.splitlines() if line.startswith("LOAD ")), None)
     if not exit.ok or line is None:
-        raise LoadError(f"wrk {exit} and reported no result: {said[-300:]}")
+        raise LoadError(f"{name} {exit} and reported no result: {said[-300:]}")
     told = fields_of(line, line[5:])
-    wrong = {name: told[name] for name in ERRORS if told[name]}
+    wrong = {what: told[what] for what in errors if told[what]}
     if wrong:
-        raise LoadError(f"wrk met errors: {json.dumps(wrong)} in {told['requests']} requests")
-    if not told["requests"] or not told["duration"]:
-        raise Garbled(f"wrk made no request: {line}")
-    return Load(
-        told["requests"], told["bytes"], told["duration"] / 1e6, told["p50"], told["p99"], exit.user + exit.system
-    )
+        raise LoadError(f"{name} met errors: {json.dumps(wrong)} in {told['requests']} requests")
+    return told
