@@ -34,7 +34,7 @@ from bpfbench.build import workload  # noqa: E402
 from bpfbench.layout import Layout  # noqa: E402
 from bpfbench.model.load import load  # noqa: E402
 from bpfbench.model.types import Artefact, Location, Package  # noqa: E402
-from bpfbench.stats.compare import compare  # noqa: E402
+from bpfbench.stats.summary import summarise  # noqa: E402
 
 BLOCKS = 15
 COMMON = tuple(f"workloads/common/{name}.c" for name in ("counters", "json", "libbpf_log", "object", "protocol"))
@@ -182,16 +182,23 @@ def tell(row: Row, blocks: Sequence[Block]) -> None:
     """Print a row of the table."""
     pairs = [row.values(block) for block in blocks]
     first, second = [a for a, _ in pairs], [b for _, b in pairs]
-    found = compare(first, second, direction="lower", equivalence=0)
+    found = summarise([ratio(row, *pair) for pair in pairs])
     middle = sorted(first)[len(first) // 2], sorted(second)[len(second) // 2]
-    if found.ratio is None or found.ratio_low is None or found.ratio_high is None:
+    if found.median_low is None or found.median_high is None:
         print(f"| {row.title} | {middle[0]:.4g} | {middle[1]:.4g} {row.unit} | no interval | | |")
         return
-    reached = found.ratio_high <= row.wanted if row.most else found.ratio_low >= row.wanted
+    reached = found.median_high <= row.wanted if row.most else found.median_low >= row.wanted
     print(
-        f"| {row.title} | {middle[0]:.4g} | {middle[1]:.4g} {row.unit} | {found.ratio:.3g} "
-        f"({found.ratio_low:.3g} to {found.ratio_high:.3g}) | {'≤' if row.most else '≥'} {row.wanted:g} | {'yes' if reached else 'no'} |"
+        f"| {row.title} | {middle[0]:.4g} | {middle[1]:.4g} {row.unit} | {found.median:.3g} "
+        f"({found.median_low:.3g} to {found.median_high:.3g}) | {'≤' if row.most else '≥'} {row.wanted:g} | {'yes' if reached else 'no'} |"
     )
+
+
+def ratio(row: Row, first: float, second: float) -> float:
+    """Return a block's ratio. Where noise left nothing of a difference there is none, and the block speaks against us."""
+    if first > 0 and second > 0:
+        return first / second
+    return 2 * row.wanted if row.most else 0.0
 
 
 def with_tracepoints() -> None:

@@ -205,13 +205,15 @@ class Calls:
         return each
 
     def _time(self, place: Place, arm: str, target: Path) -> tuple[float, int]:
-        caller = place.start(arm, [target, "calls"])
+        caller = place.start(arm, [target, "calls", *map(str, place.calm)])
         made = 0
 
         def once(calls: int, rounds: int = 1) -> int:
             nonlocal made
-            made += calls * rounds
-            return fastest(caller.ask(f"run {calls} {rounds} 0"))
+            done = caller.ask(f"run {calls} {rounds} 0")
+            made += calls * done["made"]
+            place.calm[:] = [min([done["core"], *place.calm])]
+            return fastest(done)
 
         calls = calls_a_round(once)
         spent = once(calls, 2 * CALM)

@@ -1,7 +1,8 @@
 /*
- * What is measured beside the victim of the uprobe experiment. Usage: caller calls | threads | native. Commands: "run CALLS ROUNDS [THREADS]",
- * answered with the ns of each round: getppid by `calls`; by `threads` a probed function in so many threads, one a CPU; by `native` an
- * addition to a variable of each thread's own in place of it. A round of many threads takes as long as its slowest.
+ * What is measured beside the victim of the uprobe experiment. Usage: caller calls | threads | native [PERMILLE], where PERMILLE is the
+ * gauge's ratio on a calm core, if known. Commands: "run CALLS ROUNDS THREADS", answered with the ns of each round that counts, and
+ * how many were made: getppid by `calls`; by `threads` a probed function in so many threads, one a CPU; by `native` an addition to a
+ * variable of each thread's own in place of it. A round of many threads takes as long as its slowest.
  */
 #include "gauge.h"
 #include "protocol.h"
@@ -16,6 +17,7 @@
 
 #define MOST_ROUNDS 10000
 #define MOST_THREADS 64
+#define PATIENCE 40
 
 static struct gauge core;
 
@@ -107,13 +109,13 @@ static int in_threads(void (*what)(uint64_t n), uint64_t calls, uint64_t rounds,
 	return each != NULL;
 }
 
-/* Rounds in this thread; those beside a busy neighbour are left out unless that leaves none (see gauge.h). */
-static uint64_t alone(void (*what)(uint64_t n), uint64_t calls, uint64_t rounds, uint64_t *spent)
+/* Calm rounds in this thread (see gauge.h), or one that is not where the core is never calm: a neighbour may stay for seconds. */
+static uint64_t alone(void (*what)(uint64_t n), uint64_t calls, uint64_t rounds, uint64_t *spent, uint64_t *made)
 {
 	uint64_t kept = 0, last = 0;
 	int before = gauge_calm(&core);
 
-	for (uint64_t i = 0; i < rounds; i++) {
+	for (*made = 0; kept < rounds && *made < PATIENCE * rounds; ++*made) {
 		uint64_t start = now();
 		int after;
 
@@ -132,14 +134,16 @@ static uint64_t alone(void (*what)(uint64_t n), uint64_t calls, uint64_t rounds,
 static void run(void (*what)(uint64_t n), uint64_t calls, uint64_t rounds, uint64_t threads)
 {
 	static uint64_t spent[MOST_ROUNDS];
-	uint64_t made = threads ? rounds : alone(what, calls, rounds, spent);
+	uint64_t made = rounds, told = threads ? rounds : alone(what, calls, rounds, spent, &made);
 	struct json reply;
 
 	if (threads && !in_threads(what, calls, rounds, threads, spent))
 		fail_options("no memory");
 	reply = reply_begin("DONE");
+	json_number(&reply, "made", made);
+	json_number(&reply, "core", gauge_ratio(&core));
 	json_open(&reply, "rounds", '[');
-	for (uint64_t i = 0; i < made; i++)
+	for (uint64_t i = 0; i < told; i++)
 		json_number(&reply, NULL, spent[i]);
 	json_close(&reply, ']');
 	reply_end(&reply);
@@ -157,9 +161,10 @@ int main(int argc, char **argv)
 	struct json ready;
 
 	protocol_start();
-	if (argc != 2)
-		fail_options("usage: caller calls|threads|native");
-	gauge_start(&core, 0);
+	if (argc != 2 && argc != 3)
+		fail_options("usage: caller calls|threads|native [PERMILLE]");
+	core.limit = argc == 3 ? strtoull(argv[2], NULL, 10) : 0;
+	gauge_start(&core, core.limit);
 	ready = reply_begin("READY");
 	json_number(&ready, "pid", (uint64_t)getpid());
 	reply_end(&ready);
