@@ -7,8 +7,9 @@ load, and after it the proof: what the programs have counted, held against what 
 A driver subclasses ``NginxSample`` and says what is served, what is attached, what the gate is and what the proof.
 
 Parameters of a case that are read here: ``body`` (bytes of the file that is asked for), ``connections``, ``keep_alive``, ``tls``,
-``pace`` (a share of what the bare server can do: requests then come at that constant rate, whether answers come or not). An arm's option
-``first: loader`` is for a runtime that cannot come into a process that runs already.
+``pace`` (a share of what the bare server can do: requests then come at that constant rate, whether answers come or not). A profile's
+parameters for the experiment take their place. An arm's option ``first: loader`` is for a runtime that cannot come into a process that
+runs already.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +90,7 @@ class NginxSample:
 
     def __init__(self, bench: Bench, cell: Cell, work: Path, kept: dict[str, Any], pilot: bool) -> None:
         self.bench, self.cell, self.work, self.kept, self.pilot = bench, cell, work, kept, pilot
-        self.params: Mapping[str, Any] = cell.case.params
+        self.params: Mapping[str, Any] = {**cell.case.params, **bench.profile.params.get(bench.experiment.name, {})}
         self.body = bytes(index % 251 for index in range(self.params["body"]))
         self.server: Nginx | None = None
         self.loader: Child | None = None
@@ -261,7 +263,8 @@ class NginxSample:
             path = Path(runtime.status.replace("{work}", str(self.work)))
             return of_status(path.with_name(f"{path.name}.{server.worker}"))
         if runtime.log:
-            return of_log(runtime.log, self.work, runtime.backend)
+            told = tuple(name.replace("/victim.out", "/nginx.out") for name in runtime.log.target)  # specs know targets by that name
+            return of_log(replace(runtime.log, target=told), self.work, runtime.backend)
         return of_kernel(self.loaded, runtime.backend)
 
     def _sample(
@@ -274,7 +277,8 @@ class NginxSample:
             "server_cpu": 1e6 * served / load.requests, **({"tracer_cpu": 1e6 * traced / load.requests} if self.loader else {}), **more,
         }
         evidence = {
-            **proved.details, "requests": load.requests, "seconds": load.seconds, "client_cpu_s": load.cpu, **load.details,
+            **proved.details, "requests": load.requests, "seconds": load.seconds, "connections": self.params["connections"],
+            "client_cpu_s": load.cpu, **load.details,
             "cpus": {"server": sorted(self.bench.measured_cpus), "client and tracer": sorted(self.bench.other_cpus)},
             "programs": self.loaded.get("programs", []), **counts,
         }
