@@ -145,10 +145,11 @@ class Context:
 
     @cached_property
     def _packages(self) -> dict[str, tuple[str, ...]]:
-        return {outline.name: outline.packages for outline in outlines(self.model)}
+        asked, usual = self.words.arms, self.profile.arms
+        return {one.name: one.packages(asked or usual.get(one.name)) for one in outlines(self.model)}
 
     def packages(self, experiment: str) -> tuple[str, ...]:
-        """Return the packages that an experiment executes: its workload's and those of its arms' runtimes."""
+        """Return the packages that an experiment executes in this call: its workload's and those of the chosen arms' runtimes."""
         return self._packages[experiment]
 
 

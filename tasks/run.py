@@ -18,7 +18,7 @@ def task_runs() -> Iterator[dict[str, Any]]:
     """Measure each experiment."""
     context = current()
     for experiment in context.chosen:
-        after = [f"build_{name}" for name in experiment.packages]
+        after = [f"build_{name}" for name in context.packages(experiment.name)]
         after += [f"system:{experiment.name}"] * bool(experiment.needs)
         step = functools.partial(_step, context, experiment.name)
         yield task_of(f"run_{experiment.name}", f"measure: {experiment.title}", step, after, at_a_glance=True)

@@ -29,7 +29,7 @@ from bpfbench.model.outline import Outline, outline_of
 from bpfbench.model.tree import Stamp, code_files, spec_files
 from bpfbench.model.types import Experiment, Model
 
-FORMAT = 4
+FORMAT = 5
 """Raised whenever lines or rows change their meaning."""
 SETTLED = 50_000_000
 """Nanoseconds. A file changed more recently than this may change again without its times showing it."""
