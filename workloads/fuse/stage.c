@@ -2,7 +2,7 @@
  * Prepares a process of the fuse experiment, says so, waits for the word `go`, and becomes the program that it is given. Variables
  * LAUNCH_NAME become NAME: what is to be preloaded into that program must not be preloaded into this one.
  *
- *   --tmpfs DIRECTORY  puts an empty file system there, in which reading changes no times
+ *   --tmpfs DIRECTORY  puts a file system there, in which reading changes no times, with the directories `backing` and `mount`
  *   --obey             gives up the right to read what permissions forbid
  *   --mounts-of PID    sees the file systems that process PID sees
  */
@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PREFIX "LAUNCH_"
@@ -43,11 +44,22 @@ static void give_up_rights(void)
 		fail_options("--obey: %s", strerror(errno));
 }
 
+static void make_room(const char *path)
+{
+	int directory;
+
+	if (mount("fuse", path, "tmpfs", MS_NOATIME | MS_NODEV | MS_NOSUID, "mode=0755"))
+		fail_options("--tmpfs %s: %s", path, strerror(errno));
+	directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (directory < 0 || mkdirat(directory, "backing", 0755) || mkdirat(directory, "mount", 0755))
+		fail_options("--tmpfs %s: %s", path, strerror(errno));
+	close(directory);
+}
+
 static void take_option(int option)
 {
 	if (option == 't') {
-		if (mount("fuse-backing", optarg, "tmpfs", MS_NOATIME | MS_NODEV | MS_NOSUID, "mode=0755"))
-			fail_options("--tmpfs %s: %s", optarg, strerror(errno));
+		make_room(optarg);
 	} else if (option == 'o') {
 		give_up_rights();
 	} else if (option == 'm') {

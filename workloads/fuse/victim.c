@@ -115,6 +115,7 @@ static void report_ready(void)
 
 	json_number(&ready, "pid", (uint64_t)getpid());
 	json_string(&ready, "function", victim.call);
+	json_null(&ready, "first_bytes");
 	reply_end(&ready);
 }
 
