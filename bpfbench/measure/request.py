@@ -56,17 +56,21 @@ class Request:
     @property
     def partial(self) -> bool:
         """Whether other cases or arms are asked for than this profile measures."""
-        return len(self.chosen_arms) < len(self.experiment.arms) or self.chosen_cases != self._of(self.profile.cases.get(self.experiment.name))
+        name = self.experiment.name
+        return self.chosen_arms != self._arms(self.profile.arms.get(name)) or self.chosen_cases != self._of(self.profile.cases.get(name))
 
     @property
     def chosen_arms(self) -> tuple[Arm, ...]:
-        """The arms asked for, in the spec's order."""
-        return tuple(arm for arm in self.experiment.arms if self.arms is None or arm.name in self.arms)
+        """The arms asked for, or else those of the profile, in the spec's order."""
+        return self._arms(self.arms or self.profile.arms.get(self.experiment.name))
 
     @property
     def chosen_cases(self) -> tuple[Case, ...]:
         """The cases asked for, or else those of the profile, in the spec's order."""
         return self._of(self.cases or self.profile.cases.get(self.experiment.name))
+
+    def _arms(self, names: Collection[str] | None) -> tuple[Arm, ...]:
+        return tuple(arm for arm in self.experiment.arms if names is None or arm.name in names)
 
     def _of(self, names: Collection[str] | None) -> tuple[Case, ...]:
         return tuple(case for case in self.experiment.cases if names is None or case.name in names)

@@ -198,9 +198,10 @@ def _profile(name: str, data: _Plain) -> Profile:
         budget=_sure(seconds(data["budget"])),
         sample_time=_sure(seconds(data["sample_time"])),
         figure_formats=_texts(data, "figures"),
-        params={name: _without(own, "budget", "cases") for name, own in experiments.items()},
+        params={name: _without(own, "budget", "cases", "arms") for name, own in experiments.items()},
         budgets={name: _sure(seconds(own["budget"])) for name, own in experiments.items() if "budget" in own},
         cases={name: _texts(own, "cases") for name, own in experiments.items() if "cases" in own},
+        arms={name: _texts(own, "arms") for name, own in experiments.items() if "arms" in own},
     )
 
 

@@ -266,7 +266,7 @@ def _profiles(documents: Documents, document: Document) -> None:
 
 
 def _of_experiments(documents: Documents, document: Document, path: Path) -> None:
-    """What a profile says of single experiments: they must exist, and so must their cases."""
+    """What a profile says of single experiments: they must exist, and so must their cases and arms."""
     known = documents.known["experiment"]
     for name in sorted(_names(document, path)):
         where = (*path, name)
@@ -276,6 +276,19 @@ def _of_experiments(documents: Documents, document: Document, path: Path) -> Non
         elif (experiment := documents.by_kind["experiment"].get(name)) is not None:
             cases = {str(case.get("case")) for _, case in mappings(experiment, ("cases",))}
             documents.refer_all(document, (*where, "cases"), "case", cases)
+            documents.refer_all(document, (*where, "arms"), "arm", _arm_names(experiment))
+            _with_baseline(documents, document, (*where, "arms"), experiment)
+
+
+def _arm_names(experiment: Document) -> set[str]:
+    return {name for _, name in texts(experiment, ("arms",))} | {str(arm.get("arm")) for _, arm in mappings(experiment, ("arms",))}
+
+
+def _with_baseline(documents: Documents, document: Document, path: Path, experiment: Document) -> None:
+    """What the others are compared with is measured beside them."""
+    baseline, chosen = text(experiment, ("baseline",)), [arm for _, arm in texts(document, path)]
+    if chosen and baseline and baseline not in chosen:
+        documents.wrong(document, path, f"{baseline} is missing, the baseline", f"{baseline} among the arms")
 
 
 def _published(documents: Documents, document: Document) -> None:

@@ -149,15 +149,15 @@ def profile_row(profile: Profile) -> Row:
     """Flatten a profile."""
     blocks = [profile.least_blocks, profile.most_blocks, profile.warmup_blocks]
     numbers = [profile.half_width, profile.equivalence, profile.budget, profile.sample_time]
-    per_experiment = [profile.params, profile.budgets, profile.cases]
+    per_experiment = [profile.params, profile.budgets, profile.cases, profile.arms]
     return [[profile.name, profile.title, *blocks, *numbers], profile.figure_formats, *per_experiment]
 
 
 def profile(row: Row) -> Profile:
     """Undo ``profile_row``."""
-    plain, formats, params, budgets, cases = row
-    chosen = {name: tuple(some) for name, some in cases.items()}
-    values: Row = [*plain, tuple(formats), params, budgets, chosen]
+    plain, formats, params, budgets, *chosen = row
+    selections = [{name: tuple(some) for name, some in names.items()} for names in chosen]
+    values: Row = [*plain, tuple(formats), params, budgets, *selections]
     return Profile(*values)
 
 

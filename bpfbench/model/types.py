@@ -265,6 +265,8 @@ class Profile:
     """Experiment → its budget in place of ``budget``."""
     cases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Experiment → the cases that this profile measures; all of them where it names none."""
+    arms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Experiment → the arms that this profile measures, the baseline among them; all of them where it names none."""
 
     def budget_of(self, experiment: str) -> float:
         """Return the seconds of sampling that an experiment may take."""

@@ -130,3 +130,11 @@ def test_a_profile_may_measure_some_cases_and_who_asks_for_others_gets_those():
     assert [case.name for case in replace(asked, cases=("a",)).chosen_cases] == ["a"]
     assert replace(asked, cases=("a",)).partial
     assert replace(asked, cases=("a", "b")).partial, "it is not what the profile measures"
+
+
+def test_a_profile_may_measure_some_arms_and_who_asks_for_others_gets_those():
+    asked = replace(REQUEST, profile=replace(PROFILE, arms={"x": ("native",)}))
+    assert [arm.name for arm in asked.chosen_arms] == ["native"]
+    assert not asked.partial
+    assert [arm.name for arm in replace(asked, arms=("kernel",)).chosen_arms] == ["kernel"]
+    assert replace(asked, arms=("kernel", "native")).partial, "it is not what the profile measures"

@@ -182,6 +182,22 @@ WRONG = [
         "no case is called",
         '"read"',
     ),
+    (
+        PROFILES,
+        "probe: {rounds: 5}",
+        "probe: {arms: [native, shimm]}",
+        "profiles.quick.experiments.probe.arms[1]",
+        "no arm is called",
+        '"shim"',
+    ),
+    (
+        PROFILES,
+        "probe: {rounds: 5}",
+        "probe: {arms: [shim]}",
+        "profiles.quick.experiments.probe.arms",
+        "native is missing, the baseline",
+        None,
+    ),
     (PROFILES, "sample_time: 40ms", "sample_time: 4m", "profiles.quick.sample_time", "does not fit", None),
     (
         PROFILES,
