@@ -5,7 +5,9 @@ import json
 import os
 import random
 import signal
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,24 @@ def test_flushing_one_file_keeps_no_data_of_another_but_all_names(disk: Disk) ->
     append(disk.at / "b", b"data of b", flush=True)
     assert (disk.kept / "a").read_bytes() == b""
     assert (disk.kept / "b").read_bytes() == b"data of b"
+
+
+def test_what_is_written_while_a_flush_lasts_is_left_to_the_next_one(disk: Disk) -> None:
+    disk.child.send("latency 200000000")
+    disk.child.expect("^OK latency", DEADLINE)
+    with (disk.at / "log").open("ab", buffering=0) as file, ThreadPoolExecutor(1) as threads:
+        file.write(b"early")
+        flush = threads.submit(os.fdatasync, file.fileno())
+        while disk.say("counts", "COUNTS")["begun"] == 0:
+            time.sleep(0.01)
+        file.write(b" late")
+        (disk.at / "also late").touch()
+        flush.result()
+        assert (disk.kept / "log").read_bytes() == b"early"
+        assert not (disk.kept / "also late").exists()
+        os.fdatasync(file.fileno())
+    assert (disk.kept / "log").read_bytes() == b"early late"
+    assert (disk.kept / "also late").exists()
 
 
 def test_a_rename_over_a_file_is_kept_whole_or_not_at_all(disk: Disk) -> None:

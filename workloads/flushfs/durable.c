@@ -31,6 +31,9 @@ static int live_directory, durable_directory, dropped;
 static uint64_t latency;
 static struct name *names, **last_name = &names;
 static struct range *ranges;
+/* What the flush that is under way has found pending. */
+static struct name *taken_names;
+static struct range *taken_ranges;
 static struct durable_counts counts;
 
 static uint64_t now(void)
@@ -141,9 +144,9 @@ static struct name *remember(const struct name *what)
 }
 
 /* What lies behind a file's new end is gone, and so is the need to write it. */
-static void forget_behind(ino_t inode, off_t size)
+static void forget_behind(struct range *of, ino_t inode, off_t size)
 {
-	for (struct range *range = ranges; range; range = range->next) {
+	for (struct range *range = of; range; range = range->next) {
 		if (range->inode != inode || range->end <= size)
 			continue;
 		counts.pending_bytes -= (uint64_t)(range->end - (range->start > size ? range->start : size));
@@ -166,8 +169,10 @@ static int name_now(const struct name *what)
 		free_name(name);
 		return error;
 	}
-	if (what->operation == NAME_SIZE && fstatat(live_directory, what->path, &status, 0) == 0)
-		forget_behind(status.st_ino, (off_t)what->value);
+	if (what->operation == NAME_SIZE && fstatat(live_directory, what->path, &status, 0) == 0) {
+		forget_behind(ranges, status.st_ino, (off_t)what->value);
+		forget_behind(taken_ranges, status.st_ino, (off_t)what->value);
+	}
 	*last_name = name;
 	last_name = &name->next;
 	counts.pending_names++;
@@ -189,19 +194,18 @@ static int flush_names(void)
 {
 	int result = 0;
 
-	while (names) {
-		struct name *name = names;
+	while (taken_names) {
+		struct name *name = taken_names;
 
 		/* Both trees had the same names before, so what live allowed durable allows too. */
 		if (apply(durable_directory, name) < 0 && !result) {
 			result = -errno;
 			fprintf(stderr, "flushfs: names of %s: %s\n", name->path, strerror(errno));
 		}
-		names = name->next;
+		taken_names = name->next;
 		counts.pending_names--;
 		free_name(name);
 	}
-	last_name = &names;
 	return result;
 }
 
@@ -268,42 +272,59 @@ static int copy(int from, int to, off_t start, off_t end)
 	return 0;
 }
 
-static int flush_ranges(int from, int to, ino_t inode)
+static int flush_ranges(int from, int to)
 {
-	struct range **link = &ranges;
 	int result = 0;
 
-	while (*link) {
-		struct range *range = *link;
+	while (taken_ranges) {
+		struct range *range = taken_ranges;
 
-		if (range->inode != inode) {
-			link = &range->next;
-			continue;
-		}
-		if (copy(from, to, range->start, range->end) < 0)
+		if (to >= 0 && copy(from, to, range->start, range->end) < 0)
 			result = -errno;
 		counts.pending_bytes -= (uint64_t)(range->end - range->start);
-		*link = range->next;
+		taken_ranges = range->next;
 		free(range);
 	}
 	return result;
 }
 
-static int flush_data(const char *path)
+/* Sets aside what is pending now: all names, and the data of the file behind `file` if that is not −1. */
+static void take(int file)
 {
-	int from = openat(live_directory, path, O_RDONLY | O_CLOEXEC);
-	int to = openat(durable_directory, path, O_WRONLY | O_CLOEXEC);
+	struct range **link = &ranges;
 	struct stat status;
-	int result = -EIO;
 
-	if (from >= 0 && to >= 0 && fstat(from, &status) == 0)
-		result = flush_ranges(from, to, status.st_ino);
-	else
+	counts.begun++;
+	taken_names = names;
+	names = NULL;
+	last_name = &names;
+	if (file < 0 || fstat(file, &status) < 0)
+		return;
+	while (*link) {
+		struct range *range = *link;
+
+		if (range->inode != status.st_ino) {
+			link = &range->next;
+			continue;
+		}
+		*link = range->next;
+		range->next = taken_ranges;
+		taken_ranges = range;
+	}
+}
+
+/* `path` is where durable has the file now that the names are as they were when the flush began. */
+static int flush_data(int from, const char *path)
+{
+	int to = openat(durable_directory, path, O_WRONLY | O_CLOEXEC), result;
+
+	if (to < 0) {
 		fprintf(stderr, "flushfs: %s: %s\n", path, strerror(errno));
-	if (from >= 0)
-		close(from);
-	if (to >= 0)
-		close(to);
+		flush_ranges(from, to);
+		return -EIO;
+	}
+	result = flush_ranges(from, to);
+	close(to);
 	return result;
 }
 
@@ -315,26 +336,39 @@ static void work(uint64_t nanoseconds)
 		;
 }
 
+/* The device has done its time: what it took in is durable now, unless the power has gone. */
+static int finish(int file, const char *path, uint64_t begun)
+{
+	int result, error;
+
+	if (dropped)
+		return -EIO;
+	result = flush_names();
+	error = path ? flush_data(file, path) : 0;
+	counts.flushes++;
+	counts.flush_ns += now() - begun;
+	return result ? result : error;
+}
+
 int durable_flush(const char *path)
 {
 	uint64_t begun = now(), needed;
-	int result = -EIO, error;
+	int file = path ? openat(live_directory, path, O_RDONLY | O_CLOEXEC) : -1, result;
 
+	if (path && file < 0)
+		return -errno;
 	pthread_mutex_lock(&device);
 	pthread_mutex_lock(&state);
 	needed = latency;
+	take(file);
 	pthread_mutex_unlock(&state);
 	/* First the time, then the effect: whoever loses power in between has not been promised anything. */
 	work(needed);
 	pthread_mutex_lock(&state);
-	if (!dropped) {
-		result = flush_names();
-		error = path ? flush_data(path) : 0;
-		result = result ? result : error;
-		counts.flushes++;
-		counts.flush_ns += now() - begun;
-	}
+	result = finish(file, path, begun);
 	pthread_mutex_unlock(&state);
 	pthread_mutex_unlock(&device);
+	if (file >= 0)
+		close(file);
 	return result;
 }

@@ -6,7 +6,8 @@
  *   - names (create, rename, remove, links, modes, truncation): all of them in their order, when *any* file or directory is
  *     flushed, as the journals of ext4 and XFS have it.
  *
- * Nothing becomes durable with time. So what a program finds in `durable` after a loss is the least that a disk with an honest
+ * A flush takes in what is there when the device begins with it: what is written while it lasts is left to the next one, as
+ * nobody promises more. Nothing becomes durable with time. So what a program finds in `durable` after a loss is the least that a disk with an honest
  * flush would have kept.
  */
 #pragma once
@@ -15,7 +16,7 @@
 #include <sys/types.h>
 
 struct durable_counts {
-	uint64_t writes, written_bytes, flushes, flushed_bytes, flush_ns, pending_bytes, pending_names;
+	uint64_t writes, written_bytes, begun, flushes, flushed_bytes, flush_ns, pending_bytes, pending_names;
 };
 
 /* Directories by descriptor; every path below is relative to them. A flush takes at least `latency_ns`. */

@@ -132,6 +132,7 @@ static void report(const char *word)
 
 	json_number(&reply, "writes", counts.writes);
 	json_number(&reply, "written_bytes", counts.written_bytes);
+	json_number(&reply, "begun", counts.begun);
 	json_number(&reply, "flushes", counts.flushes);
 	json_number(&reply, "flushed_bytes", counts.flushed_bytes);
 	json_number(&reply, "flush_ns", counts.flush_ns);
