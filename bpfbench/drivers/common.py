@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bpfbench.errors import BenchError
 from bpfbench.process.child import Child
 from bpfbench.process.command import minimal_env
 from bpfbench.process.identity import privileged
+
+if TYPE_CHECKING:
+    from bpfbench.model.types import Runtime
+    from bpfbench.sampling import Bench
 
 START_DEADLINE = 30.0
 """Seconds for a process to say that it is ready."""
@@ -72,6 +77,17 @@ def environment(extra: Mapping[str, str], work: Path, packages: Mapping[str, Pat
     places = {"work": str(work), "segment": segment, **{f"package:{name}": str(tree) for name, tree in packages.items()}}
     expanded = {name: re.sub(r"\{([^{}]+)\}", lambda found: places[found[1]], value) for name, value in extra.items()}
     return {**minimal_env(str(work)), **expanded}
+
+
+def environment_of(runtime: Runtime) -> Mapping[str, str]:
+    """Return what an engine's process finds in its environment: a target's, but nothing is preloaded: it is given its programs."""
+    return {name: value for name, value in runtime.target_env.items() if name != "LD_PRELOAD"}
+
+
+def expand(word: str, bench: Bench, work: Path) -> str:
+    """Return a word of a runner's command with its places filled in. An unknown place is a ``KeyError``."""
+    places = {"python": sys.executable, "work": str(work), **{f"package:{name}": str(tree) for name, tree in bench.outputs.items()}}
+    return re.sub(r"\{([^{}]+)\}", lambda found: places[found[1]], word)
 
 
 SHARED_MEMORY = Path("/dev/shm")

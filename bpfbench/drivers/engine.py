@@ -5,7 +5,8 @@ gets a new process, loading is part of what varies, and no sample waits for a st
 one process through the run, for an engine that takes seconds to load.
 
 Compiling is timed by the engine's own process and is a metric of its own. Every run's result, and every byte of memory that it left,
-must be those of the baseline arm; another result is a failure, whatever the time.
+must be those of the baseline arm; another result is a failure, whatever the time. An engine that was made to take a program which it
+refuses (it says so: ``objection``) cannot fail with that: the case is unsupported in its own words.
 
 Where a case says how many ``executions`` a call makes, the program itself has counted them, and the count must be exact.
 
@@ -17,15 +18,14 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from bpfbench.drivers.common import START_DEADLINE, Garbled, environment, fields_of, hear, tell
-from bpfbench.model.types import Arm, Case, Runtime
+from bpfbench.drivers.common import START_DEADLINE, Garbled, environment, environment_of, expand, fields_of, hear, tell
+from bpfbench.model.types import Arm, Case
 from bpfbench.process.child import Child
 from bpfbench.process.command import Command
 from bpfbench.process.errors import ProcessError
@@ -53,6 +53,8 @@ class _Process:
     work: Path
     cases: set[str] = field(default_factory=set)
     cpu: float = 0.0
+    objection: str | None = None
+    """What the engine itself has against the program that it was made to take."""
 
 
 class _Refused(Exception):
@@ -94,8 +96,8 @@ class EngineDriver:
         except _Refused as refused:
             return Sample.unsupported(str(refused)) if refused.unsupported else Sample.failed(str(refused))
         except (Garbled, ProcessError) as error:
-            self._drop(cell.arm.name)
-            return Sample.failed(str(error))
+            objection = self._drop(cell.arm.name)
+            return against(objection, "it dies of it") if objection else Sample.failed(str(error))
 
     def _reference(self, bench: Bench, case: Case) -> tuple[str, str]:
         """Return the result and the digest of the memory that the baseline's process gives for a case, asked once."""
@@ -120,9 +122,13 @@ class EngineDriver:
             known = self._processes[arm] = self._start(bench, cell.arm, environment_of(cell.runtime))
         return known
 
-    def _drop(self, arm: str) -> None:
-        if arm in self._processes:
-            self._processes.pop(arm).child.stop()
+    def _drop(self, arm: str) -> str | None:
+        """End an arm's process; return what its engine had against the program that it was executing."""
+        if arm not in self._processes:
+            return None
+        process = self._processes.pop(arm)
+        process.child.stop()
+        return process.objection
 
     def _start(self, bench: Bench, arm: Arm, extra: Mapping[str, str]) -> _Process:
         self._started += 1
@@ -140,12 +146,14 @@ class EngineDriver:
     def _load(self, process: _Process, case: Case) -> dict[str, Any]:
         """Load the case's program. Raises ``_Refused`` with the engine's words."""
         process.cases.add(case.name)
+        process.objection = None
         process.child.send(f"load {case.params['program']} {case.params['input']}")
         line = process.child.expect(re.compile(r"^(LOADED|REFUSED|UNSUPPORTED) "), START_DEADLINE)
         word, body = line.split(" ", 1)
         found = fields_of(line, body)
         if word != "LOADED":
             raise _Refused(found["message"], unsupported=word == "UNSUPPORTED")
+        process.objection = found.get("objection")
         return found
 
     def _measure(self, bench: Bench, cell: Cell, process: _Process, plan: dict[str, int], expected: tuple[str, str]) -> Sample:
@@ -174,17 +182,6 @@ class EngineDriver:
         return STALL + 100 * bench.profile.sample_time
 
 
-def environment_of(runtime: Runtime) -> Mapping[str, str]:
-    """Return what an engine's process finds in its environment: a target's, but nothing is preloaded: it is given its programs."""
-    return {name: value for name, value in runtime.target_env.items() if name != "LD_PRELOAD"}
-
-
-def expand(word: str, bench: Bench, work: Path) -> str:
-    """Return a word of a runner's command with its places filled in. An unknown place is a ``KeyError``."""
-    places = {"python": sys.executable, "work": str(work), **{f"package:{name}": str(tree) for name, tree in bench.outputs.items()}}
-    return re.sub(r"\{([^{}]+)\}", lambda found: places[found[1]], word)
-
-
 def judged(
     cell: Cell, loaded: Mapping[str, Any], done: Mapping[str, Any], expected: tuple[str, str], cpu: float, calls: int
 ) -> Sample:
@@ -195,12 +192,14 @@ def judged(
         return Sample.failed(f"{done['hits']} executions in a case that has none")
     if executions:
         proof = Proof("executions", executions * done["calls"], done["hits"])
-    kept = {name: loaded[name] for name in ("engine", "program", "code_size")}
+    kept = {name: loaded[name] for name in ("engine", "program", "code_size")} | {"objection": loaded.get("objection")}
     evidence = {**kept, "result": observed[0], "rounds": len(done["rounds"]), "calm_rounds": sum(done["calm"]), "calls": calls}
     about: dict[str, Any] = {
         "proof": proof, "engine": loaded["engine"], "evidence": evidence,
         "cpu": cpu, "calm": fmean(done["calm"]),
     }
+    if observed != expected and loaded.get("objection"):
+        return against(loaded["objection"], "another result comes out")
     if observed != expected:
         what = f"result {observed[0]}, expected {expected[0]}" if observed[0] != expected[0] else "the memory that it left is another"
         return Sample.failed(f"wrong: {what} ({json.dumps(cell.case.params)})", **about)
@@ -216,6 +215,11 @@ def judged(
     if loaded["code_size"] is not None:
         metrics["code_size"] = float(loaded["code_size"])
     return Sample("ok", metrics=metrics, **about)
+
+
+def against(objection: str, outcome: str) -> Sample:
+    """Return a sample of a program that the engine refused, that it was made to execute, and that did not work out."""
+    return Sample.unsupported(f"refused: {objection}; made to execute it all the same, {outcome}")
 
 
 def times(rounds: list[int], calm: list[int], calls: int) -> dict[str, float]:

@@ -7,6 +7,14 @@ becomes the program in question:
 ``start``   the target's launch → every program has been hit once (the bare arm: every function has been called once)
 ``attach``  the call that attaches, or the launch of the injector → every program has been hit in a target that runs already
 
+Of each duration the part that is compiling is a metric of its own, ``compile``, absent where nothing is compiled meanwhile. A userspace
+runtime's agent has timed it (``compile_ns`` and ``loader_compile_ns`` of its status). The kernel tells no such time: it is by how much
+loading one of the programs again, right afterwards, takes longer than its verifier says that it took, which is compiling and the
+bookkeeping around it; the median of some times, for each program.
+
+``cpu`` is what the loader computed during the duration. The kernel mostly waits in it, for grace periods that end when they end: its times
+scatter for that reason and no other, and no statistic of them would say less. What it computes does not scatter.
+
 A sample is proved by the programs: each must have been hit, exactly once where the target calls each function once; also after
 ``ready``, for which a target is started all the same: one pair gives a sample of ``ready`` and one of ``start``.
 
@@ -20,15 +28,17 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import re
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bpfbench.drivers.common import START_DEADLINE, Garbled, environment, fields_of, hear, remove_segments, tell
-from bpfbench.drivers.evidence import Evidence, of_kernel, of_status, unmapped
+from bpfbench.drivers.pair import Invalid, check_mapped, evidence_of, leave
 from bpfbench.process.child import Child
 from bpfbench.process.command import Command
 from bpfbench.process.errors import ProcessError
@@ -38,10 +48,10 @@ HIT_DEADLINE = 20.0
 """Seconds for every program to be hit in a running target."""
 LOOK = 0.002
 """Seconds between two looks at whether they have been."""
-
-
-class Invalid(Exception):
-    """What was observed is not what the case says it measures."""
+PRELOAD = "LAUNCH_LD_PRELOAD"
+"""What the launcher makes ``LD_PRELOAD``: nothing is preloaded into itself."""
+LOADED_AGAIN = 5
+"""Times that the kernel is given a program once more."""
 
 
 def create() -> LoadDriver:
@@ -108,6 +118,8 @@ class _Trial:
         self.children: list[Child] = []
         self.loader: Child | None = None
         self.loaded: dict[str, Any] = {}
+        self.parts: dict[str, dict[str, float]] = {}
+        """Duration → metrics that are parts of it, in microseconds."""
         # A copy of its own: a kernel probe sits on the inode.
         self.victim_file = Path(shutil.copy(self.package / "victim", work / "victim"))
         self.victim_file.chmod(0o755)
@@ -133,14 +145,16 @@ class _Trial:
         words = [str(self.victim_file), "--functions", str(self.n)]
         victim, begun = self._launch("victim", words, self.cell.runtime.target_env, self.bench.measured_cpus)
         ready = hear(victim, "READY", START_DEADLINE)
-        self._check_mapped(victim)
-        _leave(victim)
+        check_mapped(victim, PRELOAD)
+        leave(victim, "the victim")
         if self.loader is None:
-            return {"start": self._sample(ready["called_ns"] - begun, Proof("untouched", 0, 0))}
+            return {"start": self._sample("start", ready["called_ns"] - begun, Proof("untouched", 0, 0))}
         hits = tell(self.loader, "read", "COUNTERS", START_DEADLINE)["hits"]
         proof = Proof("programs hit once", self.n, sum(one == 1 for one in hits))
-        start, loaded = self._sample(ready["called_ns"] - begun, proof), self._sample(self.loaded["ready_ns"] - launched, proof)
-        return {"start": start, "ready": loaded}
+        self.parts["ready"] = {"cpu": self.loaded["cpu_ns"] / 1e3, **self._compiled("loader_compile_ns"), **self._compiled_by_kernel()}
+        self.parts["start"] = self._compiled("compile_ns")
+        start = self._sample("start", ready["called_ns"] - begun, proof)
+        return {"start": start, "ready": self._sample("ready", self.loaded["ready_ns"] - launched, proof)}
 
     def _attach(self) -> Sample:
         inject = self.cell.arm.options.get("inject")
@@ -148,20 +162,22 @@ class _Trial:
         words = [str(self.victim_file), "--functions", str(self.n), "--spin"]
         victim, _ = self._launch("victim", words, env, self.bench.measured_cpus)
         pid = hear(victim, "READY", START_DEADLINE)["pid"]
-        self._check_mapped(victim)
+        check_mapped(victim, PRELOAD)
         self._load(hold=not inject)
         assert self.loader is not None
         if inject:
             words = [word.replace("{pid}", str(pid)) for word in inject]
             begun = self._inject(words)
         else:
-            begun = tell(self.loader, f"attach {pid}", "ATTACHED", START_DEADLINE)["began_ns"]
+            attached = tell(self.loader, f"attach {pid}", "ATTACHED", START_DEADLINE)
+            begun, self.parts["attach"] = attached["began_ns"], {"cpu": attached["cpu_ns"] / 1e3}
         counters = self._wait_for_hits()
-        _leave(victim)
+        leave(victim, "the victim")
+        self.parts["attach"] = {**self.parts.get("attach", {}), **self._compiled("compile_ns")}
         hit = sum(one > 0 for one in counters["hits"])
         if min(counters["first_ns"]) < begun:
             raise Invalid("a program was hit before it was attached")
-        return self._sample(max(counters["first_ns"]) - begun, Proof("programs hit", self.n, hit))
+        return self._sample("attach", max(counters["first_ns"]) - begun, Proof("programs hit", self.n, hit))
 
     def _inject(self, words: list[str]) -> int:
         runtime = self.cell.runtime
@@ -193,34 +209,42 @@ class _Trial:
         found = fields_of(line, body)
         if word == "ERROR":
             raise Invalid(f"{found['stage']}: {found['message']}")
-        self._check_mapped(self.loader)
+        check_mapped(self.loader, PRELOAD)
         self.loaded = found
         return launched
 
     def _launch(self, name: str, words: list[str], extra: Mapping[str, str], cpus: frozenset[int]) -> tuple[Child, int]:
         """Start a program by the launcher; return it, and the nanosecond at which the launcher became it."""
-        renamed = {"LAUNCH_LD_PRELOAD" if key == "LD_PRELOAD" else key: value for key, value in extra.items()}
+        renamed = {PRELOAD if key == "LD_PRELOAD" else key: value for key, value in extra.items()}
         env = environment(renamed, self.work, self.bench.outputs, self.segment)
         command = Command((str(self.package / "launch"), *words), env, self.work, name, stdin=True, cpus=cpus)
         child = self.bench.reaper.start(command, self.work)
         self.children.append(child)
         return child, hear(child, "LAUNCHED", START_DEADLINE)["at_ns"]
 
-    def _check_mapped(self, child: Child) -> None:
-        missing = unmapped(child.pid, child.command.env.get("LAUNCH_LD_PRELOAD", ""))
-        if missing:
-            raise Invalid(f"{child} runs without {Path(missing).name}: it is not mapped\n{child.tail()}")
+    def _compiled(self, field: str) -> dict[str, float]:
+        """Return what the agent's status says of compiling all programs, if it has compiled any."""
+        status = self.cell.runtime.status
+        if not status:
+            return {}
+        try:
+            told = json.loads(Path(status.replace("{work}", str(self.work))).read_bytes())
+            spent = sum(program[field] for program in told["programs"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}  # no evidence, then: the sample fails for that
+        return {"compile": spent / 1e3} if spent else {}
 
-    def _evidence(self) -> Evidence:
+    def _compiled_by_kernel(self) -> dict[str, float]:
+        if self.cell.runtime.where != "kernel":
+            return {}
+        assert self.loader is not None
+        again = tell(self.loader, f"again {LOADED_AGAIN}", "AGAIN", START_DEADLINE)
+        beyond = median(load - verify for load, verify in zip(again["load_ns"], again["verify_ns"], strict=True))
+        return {"compile": self.n * beyond / 1e3} if beyond > 0 else {}
+
+    def _sample(self, duration: str, spent_ns: int, proof: Proof) -> Sample:
         runtime = self.cell.runtime
-        if runtime.where == "none":
-            return Evidence()
-        if runtime.status:
-            return of_status(Path(runtime.status.replace("{work}", str(self.work))))
-        return of_kernel(self.loaded, runtime.backend)
-
-    def _sample(self, spent_ns: int, proof: Proof) -> Sample:
-        proved, runtime = self._evidence(), self.cell.runtime
+        proved = evidence_of(runtime, self.work, self.loaded)
         evidence = {**proved.details, "programs": self.n, "libbpf": self.loaded.get("libbpf")}
         about: dict[str, Any] = {"proof": proof, "engine": proved.engine, "backend": proved.backend, "evidence": evidence}
         if proved.wrong:
@@ -232,14 +256,7 @@ class _Trial:
             return Sample.failed(f"ran on {proved.engine} and {proved.backend}, expected {wanted}", **about)
         if spent_ns <= 0:
             return Sample.failed(f"it took no time at all: {spent_ns} ns", **about)
-        metrics = {"time": spent_ns / 1e3}
+        metrics = {"time": spent_ns / 1e3, **self.parts.get(duration, {})}
         if self.loaded:
             metrics["load"] = (self.loaded["open_ns"] + self.loaded["load_ns"]) / 1e3
         return Sample("ok", metrics=metrics, **about)
-
-
-def _leave(child: Child) -> None:
-    child.send("quit")
-    ended = child.wait(START_DEADLINE)
-    if not ended.ok:
-        raise Invalid(f"{child} {ended}")

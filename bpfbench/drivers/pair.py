@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bpfbench.drivers.common import (
     START_DEADLINE,
@@ -29,6 +29,9 @@ from bpfbench.process.child import Child
 from bpfbench.process.command import Command
 from bpfbench.process.errors import ProcessError
 from bpfbench.sampling import Bench, Cell, Plan, Proof, Sample
+
+if TYPE_CHECKING:
+    from bpfbench.model.types import Runtime
 
 ROUNDS = 100
 """Rounds a sample. What disturbs a call (a neighbour on the same core, an interrupt, the hypervisor) only ever adds to its time,
@@ -185,7 +188,7 @@ class Pair:
                 argv += [f"--{option}", value]
         self.loader = self._start("loader", argv, self.cell.runtime.loader_env, self.bench.other_cpus)
         loaded = ready_or_refused(self.loader.expect(r"^(READY|ERROR) ", START_DEADLINE))
-        self._check_mapped(self.loader)
+        check_mapped(self.loader)
         return loaded
 
     def _start_victim(self) -> dict[str, Any]:
@@ -196,7 +199,7 @@ class Pair:
             argv += ["--calm", str(self.calm)]
         self.victim = self._start("victim", argv, self.cell.runtime.target_env, self.bench.measured_cpus)
         ready = hear(self.victim, "READY", START_DEADLINE)
-        self._check_mapped(self.victim)
+        check_mapped(self.victim)
         self.met(ready)
         return ready
 
@@ -206,21 +209,9 @@ class Pair:
         command = Command(tuple(argv), env, self.work, name, stdout="lines", stdin=True, cpus=cpus, private_mounts=mounts)
         return self.bench.reaper.start(command, self.work)
 
-    def _check_mapped(self, child: Child) -> None:
-        """See with our own eyes that what was to be preloaded is there: ld.so goes on without it, with a warning."""
-        missing = unmapped(child.pid, child.command.env.get("LD_PRELOAD", ""))
-        if missing:
-            raise Invalid(f"{child} runs without {Path(missing).name}: it is not mapped\n{child.tail()}")
-
-    def _evidence(self) -> Evidence:
-        runtime = self.cell.runtime
-        if runtime.where == "none":
-            return Evidence()
-        if runtime.status:
-            return of_status(Path(runtime.status.replace("{work}", str(self.work))))
-        if runtime.log:
-            return of_log(runtime.log, self.work, runtime.backend)
-        return of_kernel(self.loaded, runtime.backend)
+    def evidence(self) -> Evidence:
+        """Return what is proved of the engine; both processes have ended."""
+        return evidence_of(self.cell.runtime, self.work, self.loaded)
 
     def _calibrate(self) -> dict[str, int]:
         """Double the calls until a round is long enough to tell the time of a call, and size the samples by that."""
@@ -243,11 +234,11 @@ class Pair:
     def _finish(self) -> dict[str, Any]:
         """Let the victim exit, then read the counters, then let the loader exit."""
         assert self.victim is not None
-        self.cpu = _leave(self.victim, "the victim")
+        self.cpu = leave(self.victim, "the victim")
         if self.loader is None:
             return {}
         counters = tell(self.loader, "read", "COUNTERS", START_DEADLINE)
-        self.cpu += _leave(self.loader, "the loader")
+        self.cpu += leave(self.loader, "the loader")
         return counters
 
     def _untouched(self, ready: Mapping[str, Any], last: Mapping[str, Any]) -> Proof:
@@ -259,7 +250,7 @@ class Pair:
         return self.prove(calls, last, counters)
 
     def _sample(self, ready: Mapping[str, Any], done: Mapping[str, Any], proof: Proof, calls: int) -> Sample:
-        proved, runtime = self._evidence(), self.cell.runtime
+        proved, runtime = self.evidence(), self.cell.runtime
         evidence = {
             **proved.details,
             "function": ready["function"], "first_bytes": ready["first_bytes"], **self.describe(ready),
@@ -301,6 +292,33 @@ def _package(bench: Bench) -> Path:
     return bench.outputs[bench.experiment.packages[0]]
 
 
+def check_mapped(child: Child, variable: str = "LD_PRELOAD") -> None:
+    """See with our own eyes that what was to be preloaded is there: ld.so goes on without it, with a warning. Raises ``Invalid``."""
+    missing = unmapped(child.pid, child.command.env.get(variable, ""))
+    if missing:
+        raise Invalid(f"{child} runs without {Path(missing).name}: it is not mapped\n{child.tail()}")
+
+
+def evidence_of(runtime: Runtime, work: Path, loaded: Mapping[str, Any]) -> Evidence:
+    """Return what a runtime's own words prove: its agent's status, its log, or what the kernel says of loaded programs."""
+    if runtime.where == "none":
+        return Evidence()
+    if runtime.status:
+        return of_status(Path(runtime.status.replace("{work}", str(work))))
+    if runtime.log:
+        return of_log(runtime.log, work, runtime.backend)
+    return of_kernel(loaded, runtime.backend)
+
+
+def leave(child: Child, who: str) -> float:
+    """Let a process end by itself, see that it does so in order (else ``Invalid``), and return the CPU seconds that it had."""
+    child.send("quit")
+    exit = child.wait(START_DEADLINE)
+    if not exit.ok:
+        raise Invalid(f"{who} {exit}")
+    return exit.user + exit.system
+
+
 def ready_or_refused(line: str) -> dict[str, Any]:
     """Return what a loader says when it is ready, or raise ``Refused``."""
     word, body = line.split(" ", 1)
@@ -319,12 +337,3 @@ def refused_sample(cell: Cell, refused: Refused) -> Sample:
     if why and refused.stage == "load":
         return Sample.unsupported(f"refused at {reason} ({why})")
     return Sample.failed(reason)
-
-
-def _leave(child: Child, who: str) -> float:
-    """Let a process end by itself, see that it does so in order, and return the CPU seconds that it had."""
-    child.send("quit")
-    exit = child.wait(START_DEADLINE)
-    if not exit.ok:
-        raise Invalid(f"{who} {exit}")
-    return exit.user + exit.system

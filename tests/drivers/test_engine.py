@@ -30,10 +30,11 @@ RUNNER = f"#!{sys.executable} -IS\n" + textwrap.dedent("""
                 say(fault, message="loops are not taken")
             else:
                 size = None if fault == "no size" else 64
-                say("LOADED", program=rest[0], engine="slow" if fault == "engine" else "fast", compile_ns=5000, code_size=size)
+                say("LOADED", program=rest[0], engine="slow" if fault == "engine" else "fast", compile_ns=5000, code_size=size,
+                    **({"objection": "loops detected"} if fault.endswith("overruled") else {}))
         elif word == "run":
             calls, wanted, most = map(int, rest)
-            if fault == "crash":
+            if fault.startswith("crash"):
                 os.abort()
             rounds = [calls * 1_000_000] * wanted
             calm = [1] * wanted
@@ -43,7 +44,7 @@ RUNNER = f"#!{sys.executable} -IS\n" + textwrap.dedent("""
                 rounds = [0 if wanted > 1 else 10**7] * wanted
             hits = calls * wanted * 2 - (1 if fault == "lost" else 0)
             say("DONE", hits=hits, calls=calls * wanted,
-                result="02" if fault == "result" else "01", memory="bb" if fault == "memory" else "aa",
+                result="02" if fault.startswith("result") else "01", memory="bb" if fault == "memory" else "aa",
                 cpu_ns=1000, rounds=rounds, calm=calm, core=900)
 """)
 
@@ -107,6 +108,8 @@ def test_an_engine_without_code_has_no_size(bench):
         ("UNSUPPORTED", "unsupported", "loops are not taken"),
         ("dies", "failed", "no such thing"),
         ("crash", "failed", "SIGABRT"),
+        ("crash overruled", "unsupported", "refused: loops detected; made to execute it all the same, it dies"),
+        ("result overruled", "unsupported", "refused: loops detected; made to execute it all the same, another result"),
     ],
 )
 def test_every_fault_is_named_and_gives_no_number(bench, fault, status, words):
@@ -114,6 +117,13 @@ def test_every_fault_is_named_and_gives_no_number(bench, fault, status, words):
     sample, _ = engine.create().pilot(bench, cell(fault))
     assert (sample.status, sample.metrics) == (status, {})
     assert words in sample.reason
+
+
+def test_what_an_engine_has_against_a_program_that_works_is_evidence(bench):
+    bench, cell = bench
+    driver = engine.create()
+    assert driver.pilot(bench, cell("overruled"))[0].evidence["objection"] == "loops detected"
+    assert driver.pilot(bench, cell())[0].evidence["objection"] is None
 
 
 def test_a_process_does_every_case_once_and_is_then_replaced(bench):

@@ -1,5 +1,6 @@
 """The driver of the load experiment against small scripts that play launcher, loader, victim and injector."""
 
+import json
 import os
 import sys
 import textwrap
@@ -25,6 +26,8 @@ COMMON = f"#!{sys.executable} -IS\n" + textwrap.dedent("""
 """)
 LAUNCH = COMMON + 'say("LAUNCHED", at_ns=now())\nos.execv(sys.argv[1], sys.argv[1:])\n'
 VICTIM = COMMON + textwrap.dedent("""
+    if "STATUS" in os.environ:
+        open("status", "wb").write(bytes.fromhex(os.environ["STATUS"]))
     say("READY", pid=os.getpid(), called_ns=now())
     for line in sys.stdin:
         break
@@ -35,11 +38,14 @@ LOADER = COMMON + textwrap.dedent("""
     if fault == "refused":
         say("ERROR", stage="load", message="too many"); sys.exit(3)
     jited = 0 if fault == "interpreted" else 60
-    say("READY", ready_ns=now(), open_ns=2000, load_ns=5000, libbpf="1", programs=[{"jited_length": jited}] * n)
+    say("READY", ready_ns=now(), open_ns=2000, load_ns=5000, cpu_ns=3000, libbpf="1", programs=[{"jited_length": jited}] * n)
     for line in sys.stdin:
         word = line.split()[0]
         if word == "attach":
-            at = now(); say("ATTACHED", began_ns=at + (10**9 if fault == "early" else 0), ended_ns=at)
+            at = now(); say("ATTACHED", began_ns=at + (10**9 if fault == "early" else 0), ended_ns=at, cpu_ns=4000)
+        elif word == "again":
+            verify = 99_000 if fault == "no time to compile" else 20_000
+            say("AGAIN", load_ns=[50_000, 30_000, 60_000], verify_ns=[verify] * 3)
         elif word == "read":
             hits = [1] * n
             if fault == "missed": hits[-1] = 0
@@ -75,10 +81,11 @@ def take(tmp_path, monkeypatch):
     work.mkdir()
     driver = load.create()
 
-    def sample(case, fault="", where="kernel", options=None):
-        env = {"FAULT": fault}
-        engine = None if where == "none" else "kernel-jit"
-        runtime = Runtime("r", "r", where, "#000000", HERE, loader_env=env, target_env=env, engine=engine, backend=engine and "hook")
+    def sample(case, fault="", where="kernel", options=None, status=None):
+        env = {"FAULT": fault, **({"STATUS": json.dumps(status).encode().hex()} if status else {})}
+        engine = "fast" if status else None if where == "none" else "kernel-jit"
+        told = {"engine": engine, "backend": engine and "hook", "status": "{work}/status" if status else None}
+        runtime = Runtime("r", "r", "userspace" if status else where, "#000000", HERE, loader_env=env, target_env=env, **told)
         with Reaper("bpfbench-test") as reaper:
             bench = Bench(experiment, profile, reaper, {"p": package}, work, cpus, cpus)
             found = next(each for each in CASES if each.name == case)
@@ -94,6 +101,7 @@ def test_one_pair_gives_both_durations_of_a_start(take):
     assert (start.status, start.reason) == ("ok", None)
     assert start.metrics["time"] == 1000.0
     assert start.metrics["load"] == 7.0
+    assert "compile" not in start.metrics, "the kernel has compiled before"
     ready = take("ready_1", fault="refused")
     assert ready.status == "ok", "taken from the pair before, not from a new one"
     assert ready.metrics["time"] == 1000.0
@@ -107,7 +115,22 @@ def test_a_bare_target_has_a_start_and_nothing_else(take):
 
 
 def test_attaching_lasts_from_the_call_to_the_last_program_s_first_hit(take):
-    assert take("attach_1").metrics["time"] == 1000.0
+    assert take("attach_1").metrics == {"time": 1000.0, "load": 7.0, "cpu": 4.0}
+
+
+def test_the_kernel_s_compiling_is_what_loading_once_more_takes_beyond_the_verifier(take):
+    taken = take("ready_20").metrics
+    assert (taken["cpu"], taken["compile"]) == (3.0, 20 * 30.0)
+    assert "compile" not in take("ready_1", fault="no time to compile").metrics
+
+
+def test_a_runtime_s_compiling_is_what_its_agent_says(take):
+    programs = [{"engine": "fast", "compile_ns": 1500, "loader_compile_ns": 500}] * 2
+    status = {"engine": "fast", "backend": "hook", "programs": programs}
+    assert take("start_1", status=status).metrics["compile"] == 3.0
+    assert take("ready_1", status=status).metrics["compile"] == 1.0
+    attached = take("attach_1", status=status).metrics
+    assert (attached["compile"], attached["cpu"]) == (3.0, 4.0)
 
 
 def test_injecting_counts_from_the_injector_s_launch(take):

@@ -10,6 +10,7 @@ struct loaded {
 	const char *engine;  /* what executes the program, as the engine itself says */
 	uint64_t compile_ns; /* until it can be executed */
 	int64_t code_size;   /* bytes of machine code; −1: not known, or there is none */
+	const char *objection; /* what the engine itself has against a program that it was made to take; NULL: nothing */
 };
 
 /* Takes the engine's own options; returns NULL or what is wrong with them. */

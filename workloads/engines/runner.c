@@ -53,6 +53,8 @@ static void load(char *words)
 			json_null(&reply, "code_size");
 		else
 			json_number(&reply, "code_size", (uint64_t)loaded.code_size);
+		if (loaded.objection)
+			json_string(&reply, "objection", loaded.objection);
 	}
 	reply_end(&reply);
 }

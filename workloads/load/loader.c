@@ -12,6 +12,10 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define LOG_FIGURES 4 /* the verifier's log level for figures alone: BPF_LOG_STATS */
+#define MOST_AGAIN 100
 
 struct slot {
 	uint64_t hits, first_ns;
@@ -48,6 +52,14 @@ static void load_all(struct plan *plan, struct object *object)
 	object_load(object);
 }
 
+static uint64_t cpu_ns(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
 static void report_ready(const struct plan *plan, const struct object *object, uint64_t attach_ns, uint64_t ready_ns)
 {
 	struct json ready = reply_begin("READY");
@@ -57,6 +69,7 @@ static void report_ready(const struct plan *plan, const struct object *object, u
 	json_number(&ready, "open_ns", object->open_ns);
 	json_number(&ready, "load_ns", object->load_ns);
 	json_number(&ready, "attach_ns", attach_ns);
+	json_number(&ready, "cpu_ns", cpu_ns());
 	json_open(&ready, "programs", '[');
 	for (uint64_t i = 0; i < plan->n; i++) {
 		json_open(&ready, NULL, '{');
@@ -69,13 +82,62 @@ static void report_ready(const struct plan *plan, const struct object *object, u
 
 static void attach(const struct plan *plan, int pid)
 {
-	uint64_t began = monotonic_ns();
+	uint64_t began = monotonic_ns(), computed = cpu_ns();
 	struct json reply;
 
 	attach_all(plan, pid);
 	reply = reply_begin("ATTACHED");
 	json_number(&reply, "began_ns", began);
 	json_number(&reply, "ended_ns", monotonic_ns());
+	json_number(&reply, "cpu_ns", cpu_ns() - computed);
+	reply_end(&reply);
+}
+
+/* What the verifier says that it took, in the log for those who only want figures. */
+static uint64_t verifier_ns(const char *log)
+{
+	const char *at = strstr(log, "verification time ");
+
+	return at ? strtoull(at + strlen("verification time "), NULL, 10) * 1000 : 0;
+}
+
+/* The first program, given to the kernel once more. */
+static void load_again(const struct plan *plan, uint64_t *load_ns, uint64_t *verify_ns)
+{
+	static char log[4096];
+	const struct bpf_program *program = plan->programs[0];
+	LIBBPF_OPTS(bpf_prog_load_opts, options, .log_level = LOG_FIGURES, .log_buf = log, .log_size = sizeof(log));
+	uint64_t start = monotonic_ns();
+	int file;
+
+	*log = '\0';
+	file = bpf_prog_load(bpf_program__type(program), bpf_program__name(program), "Dual MIT/GPL", bpf_program__insns(program),
+			     bpf_program__insn_cnt(program), &options);
+	*load_ns = monotonic_ns() - start;
+	*verify_ns = verifier_ns(log);
+	if (file < 0)
+		fail_stage(STAGE_LOAD, bpf_program__name(program), -file, "cannot load it again", NULL);
+	close(file);
+	if (!*verify_ns)
+		fail_stage(STAGE_LOAD, bpf_program__name(program), 0, "the verifier does not say how long it took", NULL);
+}
+
+static void report_again(const struct plan *plan, uint64_t times)
+{
+	uint64_t load_ns[MOST_AGAIN], verify_ns[MOST_AGAIN];
+	struct json reply;
+
+	for (uint64_t i = 0; i < times; i++)
+		load_again(plan, &load_ns[i], &verify_ns[i]);
+	reply = reply_begin("AGAIN");
+	json_open(&reply, "load_ns", '[');
+	for (uint64_t i = 0; i < times; i++)
+		json_number(&reply, NULL, load_ns[i]);
+	json_close(&reply, ']');
+	json_open(&reply, "verify_ns", '[');
+	for (uint64_t i = 0; i < times; i++)
+		json_number(&reply, NULL, verify_ns[i]);
+	json_close(&reply, ']');
 	reply_end(&reply);
 }
 
@@ -150,7 +212,7 @@ int main(int argc, char **argv)
 {
 	struct plan plan = parse_options(argc, argv);
 	struct object object;
-	uint64_t start, pid;
+	uint64_t start, pid, times;
 	const char *line;
 
 	protocol_start();
@@ -162,6 +224,8 @@ int main(int argc, char **argv)
 	while ((line = next_command()) && !command_is(line, "quit", 0, NULL))
 		if (command_is(line, "attach", 1, &pid))
 			attach(&plan, (int)pid);
+		else if (command_is(line, "again", 1, &times) && times && times <= MOST_AGAIN)
+			report_again(&plan, times);
 		else if (command_is(line, "read", 0, NULL))
 			report_hits(&plan, &object);
 		else
