@@ -39,6 +39,8 @@ REFUSED = "folder-0001"
 LOGGEDFS = "loggedfs"
 TOLD_BY_KERNEL = "the kernel's tracepoints see a system call, and cannot answer it in its stead"
 LAUNCH = "LAUNCH_"
+LEAST_CALLS = 32
+"""Calls a round, at least: with fewer, the fastest round would be a lucky single call."""
 
 
 def create() -> FuseDriver:
@@ -141,7 +143,8 @@ class FusePair(Pair):
             self._deed(f"directory 0 {self.backing}/{REFUSED}")
             for number in range(FILES):
                 self._deed(f"chmod 0 file-{number:04} 0")
-        else:
+        self.victim = self._stage("client", self._among(), self._client_words())
+        if self.cell.runtime.where != "none":
             self.loaded = self._attach_all()
         self._go(self.server)
         self._wait_until_mounted()
@@ -179,14 +182,14 @@ class FusePair(Pair):
 
     def _attach_all(self) -> dict[str, Any]:
         refused = REFUSED if self.logged else f"{self.backing}/{REFUSED}"
-        argv = (str(self.package / "loader"), "--object", str(self.package / "program.bpf.o"), "--filter", refused)
-        self.loader = self._start("loader", list(argv), self.cell.runtime.loader_env, self.bench.other_cpus)
+        assert self.server is not None and self.victim is not None
+        argv = [str(self.package / "loader"), "--object", str(self.package / "program.bpf.o"), "--filter", refused]
+        argv += ["--server", str(self.server.pid), "--client", str(self.victim.pid)]
+        self.loader = self._start("loader", argv, self.cell.runtime.loader_env, self.bench.other_cpus)
         loaded = ready_or_refused(self.loader.expect(r"^(READY|ERROR) ", START_DEADLINE))
         missing = unmapped(self.loader.pid, self.loader.command.env.get("LD_PRELOAD", ""))
-        assert self.server is not None
         if missing:
             raise Invalid(f"the loader runs without {Path(missing).name}: it is not mapped")
-        tell(self.loader, f"server {self.server.pid}", "OK server", START_DEADLINE)
         return loaded
 
     def _wait_until_mounted(self) -> None:
@@ -211,16 +214,18 @@ class FusePair(Pair):
     def _load(self) -> dict[str, Any]:
         return self.loaded
 
-    def _start_victim(self) -> dict[str, Any]:
+    def _client_words(self) -> list[str]:
         words = [str(self.victim_file), "--call", self.params["call"], "--directory", str(MOUNT / self.params["folder"])]
         words += ["--name", self.params["name"], "--errno", str(self.params.get("errno", 0))]
         if len(self.bench.measured_cpus & self.bench.other_cpus) == 0:
             words.append("--realtime")
-        if self.calm:
-            words += ["--calm", str(self.calm)]
-        client = self.victim = self._stage("client", self._among(), words)
+        return [*words, "--calm", str(self.calm)] if self.calm else words
+
+    def _start_victim(self) -> dict[str, Any]:
+        client = self.victim
+        assert client is not None
         if self.loader:
-            tell(self.loader, f"client {client.pid} {self.device}", "OK client", START_DEADLINE)
+            tell(self.loader, f"device {self.device}", "OK device", START_DEADLINE)
         self._go(client)
         ready = hear(client, "READY", START_DEADLINE)
         for child in (client, self.server):
@@ -231,11 +236,14 @@ class FusePair(Pair):
         return ready
 
     def _calibrate(self) -> dict[str, int]:
-        """As many calls as the profile says, if it does; else as its time allows."""
+        """As many calls as the profile says, if it does; else as its time allows. The first calls are slow ones, and do not count."""
         wanted = {**self.bench.experiment.params, **self.bench.profile.params.get(self.bench.experiment.name, {})}.get("calls")
-        if not wanted:
-            return super()._calibrate()
-        return {"calls": max(1, wanted // ROUNDS), "warm": 64}
+        if wanted:
+            return {"calls": max(1, wanted // ROUNDS), "warm": LEAST_CALLS}
+        done = self._victim(f"run {LEAST_CALLS} 20", "DONE", {"calls": LEAST_CALLS})
+        spent = max(1, min(done["rounds"])) / LEAST_CALLS
+        calls = round(self.bench.profile.sample_time * 1e9 / ROUNDS / spent)
+        return {"calls": max(LEAST_CALLS, calls), "warm": LEAST_CALLS}
 
     def _finish(self) -> dict[str, Any]:
         """Let the client exit, read the counters, end the server while its programs are attached, then let the loader exit."""

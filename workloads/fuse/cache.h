@@ -5,9 +5,8 @@
 
 /* Variable in .data.settings, written by the loader as a whole before the processes in question go on. */
 struct settings {
-	unsigned int server, client; /* processes; ~0: none yet */
+	unsigned int server, client; /* processes */
 	unsigned long long device;   /* st_dev of what lies on the file system */
-	unsigned int incarnation;    /* how many clients there have been: descriptors are numbered anew in each */
 	unsigned int reads_change;   /* whether reading changes times of access in the backing directory */
 	unsigned int filter_length;  /* 0: nothing is refused */
 	unsigned int uncached;	     /* 1: programs run, answer nothing and keep nothing */
@@ -28,7 +27,7 @@ struct coherence {
 /* Variable in .data.numbers: what was counted. Loader and programs go through this list. */
 #define NUMBERS(each) \
 	each(stat_hits) each(stat_misses) each(open_hits) each(open_misses) each(list_hits) each(list_misses) each(list_ends) \
-	each(seek_hits) each(kept) each(changes) each(requests) each(refused) each(uncacheable)
+	each(seek_hits) each(kept) each(changes) each(refused) each(uncacheable)
 
 struct numbers {
 #define NUMBER(name) unsigned long long name;

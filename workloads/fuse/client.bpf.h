@@ -191,7 +191,6 @@ ENTER(getdents)
 ENTER(lseek)
 {
 	__u64 id = bpf_get_current_pid_tgid(), offset = call->arguments[1], whence = call->arguments[2] & 0xffffffff;
-	struct question question = { .what = SEEK };
 	struct description *description;
 	struct thread *thread;
 
@@ -210,7 +209,7 @@ ENTER(lseek)
 		COUNT(seek_hits);
 		return answer(call, description->last);
 	}
-	wait_for(thread, &question, call->arguments[0], offset, whence);
+	wait_for_end(thread, SEEK, call->arguments[0], offset, whence);
 	return 0;
 }
 

@@ -81,7 +81,7 @@ static __always_inline int ask(struct question *question, __u64 number, int itse
 	IN_ORDER();
 	if (ended != question->generation || *(volatile __u64 *)&descriptor->begun != question->guard)
 		return 0;
-	question->place = 1ull << 63 | (__u64)(settings.incarnation & 0x7fff) << 48 | (number & 0x3ff) << 38 | (question->guard & 0x3fffffffff);
+	question->place = 1ull << 63 | (number & 0x3ff) << 48 | (question->guard & 0xffffffffffff);
 	version = *(volatile __u64 *)&descriptor->version;
 	IN_ORDER();
 	if (itself) {
@@ -161,13 +161,12 @@ static __always_inline int number_ends(__u64 number, __u64 what, __u64 old)
 	__u64 id = bpf_get_current_pid_tgid();
 	struct descriptor *descriptor = is_client(id) ? descriptor_of(number) : NULL;
 	struct thread *thread = is_client(id) ? begin(id) : NULL;
-	struct question question = { .what = what };
 
 	if (!descriptor)
 		return 0;
 	ADD(descriptor->begun, 1);
 	if (thread)
-		wait_for(thread, &question, number, old, 0);
+		wait_for_end(thread, what, number, old, 0);
 	return 0;
 }
 
@@ -221,10 +220,9 @@ static __always_inline int duplicate(__u64 old)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	struct thread *thread = is_client(id) ? begin(id) : NULL;
-	struct question question = { .what = DUPLICATE };
 
 	if (thread)
-		wait_for(thread, &question, -1, old, 0);
+		wait_for_end(thread, DUPLICATE, -1, old, 0);
 	return 0;
 }
 

@@ -121,6 +121,19 @@ static __always_inline void wait_for(struct thread *thread, const struct questio
 	*(volatile __u64 *)&thread->valid = sequence;
 }
 
+/* The same for a call that asks nothing. */
+static __always_inline void wait_for_end(struct thread *thread, __u64 what, __s64 descriptor, __u64 buffer, __u64 flags)
+{
+	__u64 sequence = *(volatile __u64 *)&thread->sequence;
+
+	thread->question.what = what;
+	thread->descriptor = (__s32)descriptor;
+	thread->buffer = buffer;
+	thread->flags = flags;
+	IN_ORDER();
+	*(volatile __u64 *)&thread->valid = sequence;
+}
+
 /* A call has ended: the thread, if it was waiting for one of these kinds. */
 static __always_inline struct thread *waiting(__u64 one, __u64 other)
 {

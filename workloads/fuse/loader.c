@@ -9,6 +9,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <getopt.h>
+#include <linux/perf_event.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -44,6 +45,10 @@ static void take_option(struct plan *plan, int option)
 		plan->names = number_option("--names", optarg);
 	else if (option == 'l')
 		plan->listings = number_option("--listings", optarg);
+	else if (option == 's')
+		loader.settings.server = (unsigned)number_option("--server", optarg);
+	else if (option == 'c')
+		loader.settings.client = (unsigned)number_option("--client", optarg);
 	else if (option == 'r')
 		loader.settings.reads_change = 1;
 	else if (option == 'u')
@@ -51,7 +56,8 @@ static void take_option(struct plan *plan, int option)
 	else if (option == 'f' && strlen(optarg) < FILTER)
 		loader.settings.filter_length = (unsigned)strlen(strcpy(loader.settings.filter, optarg));
 	else
-		fail_options("usage: loader --object FILE [--names N] [--listings N] [--filter PATH] [--reads-change] [--uncached]");
+		fail_options("usage: loader --object FILE --server PID --client PID [--names N] [--listings N] [--filter PATH] [--reads-change] "
+			     "[--uncached]");
 }
 
 static struct plan parse_options(int argc, char **argv)
@@ -59,6 +65,7 @@ static struct plan parse_options(int argc, char **argv)
 	static const struct option options[] = {
 		{ "object", required_argument, NULL, 'o' },   { "names", required_argument, NULL, 'n' },
 		{ "listings", required_argument, NULL, 'l' }, { "filter", required_argument, NULL, 'f' },
+		{ "server", required_argument, NULL, 's' },   { "client", required_argument, NULL, 'c' },
 		{ "reads-change", no_argument, NULL, 'r' },   { "uncached", no_argument, NULL, 'u' },
 		{},
 	};
@@ -67,7 +74,7 @@ static struct plan parse_options(int argc, char **argv)
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		take_option(&plan, option);
-	if (optind != argc || !plan.object)
+	if (optind != argc || !plan.object || loader.settings.server == ~0u || loader.settings.client == ~0u)
 		take_option(&plan, '?');
 	if (plan.names < 4 || plan.names & (plan.names - 1) || !plan.listings || plan.listings & (plan.listings - 1))
 		fail_options("--names %lu --listings %lu: expected powers of 2", plan.names, plan.listings);
@@ -100,22 +107,56 @@ static void load(const struct plan *plan)
 	write_settings();
 }
 
+static uint64_t tracepoint_number(const char *tracepoint)
+{
+	static const char *const places[] = { "/sys/kernel/tracing", "/sys/kernel/debug/tracing" };
+	unsigned long number = 0;
+	char path[256];
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places) && !number; i++) {
+		FILE *file;
+
+		snprintf(path, sizeof(path), "%s/events/syscalls/%s/id", places[i], tracepoint);
+		file = fopen(path, "re");
+		if (!file)
+			continue;
+		if (fscanf(file, "%lu", &number) != 1)
+			number = 0;
+		fclose(file);
+	}
+	return number;
+}
+
+/* In one process: libbpf's own call would put it on all of them. */
+static void attach_to(struct bpf_program *program, const char *tracepoint, uint32_t pid)
+{
+	struct perf_event_attr attributes = { .type = PERF_TYPE_TRACEPOINT, .size = sizeof(attributes), .sample_period = 1, .wakeup_events = 1 };
+	const char *name = bpf_program__name(program);
+	long event;
+
+	attributes.config = tracepoint_number(tracepoint);
+	if (!attributes.config)
+		fail_stage(STAGE_ATTACH, name, ENOENT, "there is no tracepoint", tracepoint);
+	event = syscall(SYS_perf_event_open, &attributes, pid, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	if (event < 0 || !bpf_program__attach_perf_event(program, (int)event))
+		fail_stage(STAGE_ATTACH, name, errno, "cannot attach to", tracepoint);
+}
+
 /* A program without a place of its own is put on all calls that cannot be followed. */
 static void attach(struct bpf_program *program)
 {
-	const char *name = bpf_program__name(program);
+	const char *name = bpf_program__name(program), *place = strrchr(bpf_program__section_name(program), '/');
+	uint32_t pid = strncmp(name, "server_", 7) ? loader.settings.client : loader.settings.server;
 
-	if (strchr(bpf_program__section_name(program), '/')) {
-		if (!bpf_program__attach(program))
-			fail_stage(STAGE_ATTACH, name, errno, "cannot attach", name);
+	if (place) {
+		attach_to(program, place + 1, pid);
 		return;
 	}
 	for (size_t i = 0; i < sizeof(not_followed) / sizeof(*not_followed); i++) {
 		char tracepoint[64];
 
 		snprintf(tracepoint, sizeof(tracepoint), "sys_enter_%s", not_followed[i]);
-		if (!bpf_program__attach_tracepoint(program, "syscalls", tracepoint))
-			fail_stage(STAGE_ATTACH, name, errno, "cannot attach to", tracepoint);
+		attach_to(program, tracepoint, pid);
 	}
 }
 
@@ -180,56 +221,33 @@ static void *watch_server(void *own)
 	return NULL;
 }
 
-static void set_server(uint32_t pid)
+static void start_watch(void)
 {
-	long descriptor = syscall(SYS_pidfd_open, pid, 0);
+	long descriptor = syscall(SYS_pidfd_open, loader.settings.server, 0);
 	pthread_t thread;
 
 	if (descriptor < 0 || pthread_create(&thread, NULL, watch_server, (void *)(intptr_t)descriptor))
 		fail_stage(STAGE_MAPS, NULL, errno, "cannot watch", "the server");
 	pthread_detach(thread);
-	loader.settings.server = pid;
-	write_settings();
-	reply_text("OK server");
 }
 
-static void clear(const char *name)
+static void set_device(uint64_t device)
 {
-	struct bpf_map *map = object_map(&loader.object, name);
-	void *zeros = calloc(1, bpf_map__value_size(map));
-
-	for (uint32_t key = 0; key < bpf_map__max_entries(map); key++)
-		if (!zeros || bpf_map_update_elem(bpf_map__fd(map), &key, zeros, BPF_ANY))
-			fail_stage(STAGE_MAPS, NULL, errno, "cannot clear", name);
-	free(zeros);
-}
-
-/* A new client has other descriptors; what is known by inodes stays. */
-static void set_client(uint32_t pid, uint64_t device)
-{
-	loader.settings.client = ~0u;
-	write_settings();
-	clear("descriptors");
-	clear("descriptions");
-	loader.settings.client = pid;
 	loader.settings.device = device;
-	loader.settings.incarnation++;
 	write_settings();
-	reply_text("OK client");
+	reply_text("OK device");
 }
 
 static void obey(const char *line)
 {
-	uint64_t numbers[2];
+	uint64_t numbers[1];
 
 	if (command_is(line, "reset", 0, NULL))
 		reset();
 	else if (command_is(line, "read", 0, NULL))
 		report_counters();
-	else if (command_is(line, "server", 1, numbers))
-		set_server((uint32_t)numbers[0]);
-	else if (command_is(line, "client", 2, numbers))
-		set_client((uint32_t)numbers[0], numbers[1]);
+	else if (command_is(line, "device", 1, numbers))
+		set_device(numbers[0]);
 	else
 		fail_command(line);
 }
@@ -245,6 +263,7 @@ int main(int argc, char **argv)
 	load(&plan);
 	bpf_object__for_each_program(program, loader.object.bpf)
 		attach(program);
+	start_watch();
 	report_ready();
 	while ((line = next_command()) && !command_is(line, "quit", 0, NULL)) {
 		pthread_mutex_lock(&loader.lock);

@@ -28,6 +28,9 @@ struct left {
 };
 
 #define ENTER(name) SEC("tracepoint/syscalls/sys_enter_" #name) int enter_##name(struct entered *call)
+/* The loader knows by the name in which process a program is to run. */
+#define SERVER_ENTER(name) SEC("tracepoint/syscalls/sys_enter_" #name) int server_enter_##name(struct entered *call)
+#define SERVER_EXIT(name) SEC("tracepoint/syscalls/sys_exit_" #name) int server_exit_##name(struct left *call)
 #define EXIT(name) SEC("tracepoint/syscalls/sys_exit_" #name) int exit_##name(struct left *call)
 
 volatile struct settings settings SEC(".data.settings") = { .server = ~0u, .client = ~0u };

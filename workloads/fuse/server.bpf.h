@@ -3,7 +3,7 @@
  * the answer goes out. A change is therefore between `begun` and `ended` while it happens, and whoever asked for it is answered only after
  * both were counted. What the kernel hands over is told by its protocol, whatever the server is written with:
  *
- *   read(2) returned a request        → not known to change nothing: pending[unique], begun++
+ *   read(2) returned a request        → not known to change nothing: pending, begun++
  *   writev(2) is about to answer it   → ended++
  *
  * Who finds begun == ended == n has seen a state in which no change was under way, and while begun is still n, that state holds. A server that
@@ -64,32 +64,60 @@ enum { LOOKUP = 1, FORGET, GETATTR, READLINK = 5, OPEN = 14, READ, STATFS = 17, 
 #define PASSTHROUGH (1u << 5)
 #define OVER_URING (1u << 9)
 
+/*
+ * Tables without a search: requests are numbered one after another, threads nearly so. Where two meet in a place one is not written down;
+ * then `ended` never reaches `begun`, and nothing is kept any more.
+ */
+#define PENDING 4096
+#define READING 4096
+
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__type(key, __u64);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PENDING);
+	__type(key, __u32);
 	__type(value, __u64);
 } pending SEC(".maps");
 
-/* Where a thread of the server reads to. */
+/* Where threads of the server read to: which of those with this place, and the address. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, __u64);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, READING);
+	__type(key, __u32);
 	__type(value, __u64);
 } reading SEC(".maps");
+
+#define ADDRESS ((1ull << 48) - 1)
+
+static __always_inline __u64 *pending_at(__u64 unique)
+{
+	__u32 key = unique / 2 % PENDING;
+
+	return bpf_map_lookup_elem(&pending, &key);
+}
+
+static __always_inline __u64 *reading_at(__u64 thread)
+{
+	__u32 key = (__u32)thread % READING;
+
+	return bpf_map_lookup_elem(&reading, &key);
+}
+
+static __always_inline __u64 mark_of(__u64 thread)
+{
+	return (__u64)((__u32)thread / READING) << 48;
+}
 
 static __always_inline int is_server(__u64 thread)
 {
 	return thread >> 32 == settings.server;
 }
 
-ENTER(read)
+SERVER_ENTER(read)
 {
-	__u64 thread = bpf_get_current_pid_tgid(), buffer = call->arguments[1];
+	__u64 thread = bpf_get_current_pid_tgid(), *place = reading_at(thread);
 
-	if (is_server(thread))
-		bpf_map_update_elem(&reading, &thread, &buffer, BPF_ANY);
+	if (is_server(thread) && place)
+		*place = mark_of(thread) | call->arguments[1];
 	return 0;
 }
 
@@ -104,9 +132,8 @@ static __always_inline int may_change(const struct request *request, __s64 lengt
 
 static __always_inline void see_request(const struct request *request, __s64 length)
 {
-	__u64 unique = request->unique, one = 1;
+	__u64 unique = request->unique, *place;
 
-	COUNT(requests);
 	if (request->opcode == INIT) {
 		coherence.agreed = 0;
 		coherence.first = unique;
@@ -115,24 +142,29 @@ static __always_inline void see_request(const struct request *request, __s64 len
 		ADD(coherence.links, 1);
 	if (!may_change(request, length))
 		return;
-	bpf_map_update_elem(&pending, &unique, &one, BPF_ANY);
+	place = pending_at(unique);
+	if (place)
+		__sync_val_compare_and_swap(place, 0, unique);
 	ADD(coherence.begun, 1);
 	COUNT(changes);
 }
 
-EXIT(read)
+SERVER_EXIT(read)
 {
-	__u64 thread = bpf_get_current_pid_tgid(), *buffer;
+	__u64 thread = bpf_get_current_pid_tgid();
 	struct request request = {};
+	__u64 *place = reading_at(thread), address;
 	__s64 length = call->result;
 
-	if (!is_server(thread) || length < HEADER)
+	if (!is_server(thread) || length < HEADER || !place)
 		return 0;
-	buffer = bpf_map_lookup_elem(&reading, &thread);
-	if (!buffer || bpf_probe_read_user(&request, HEADER, (void *)*buffer))
+	address = *place;
+	/* another thread has taken the place: what was asked for is not known, and may have been anything */
+	if ((address & ~ADDRESS) != mark_of(thread) ||
+	    bpf_probe_read_user(&request, length < (__s64)sizeof(request) ? HEADER : sizeof(request), (void *)(address & ADDRESS))) {
+		ADD(coherence.begun, 1);
 		return 0;
-	if (length >= (__s64)sizeof(request))
-		bpf_probe_read_user(&request, sizeof(request), (void *)*buffer);
+	}
 	/* Servers read other things, too. A request says how long it is, and may be read in parts, of which this is the first. */
 	if (request.length >= length && request.length <= MOST_REQUEST && request.opcode && request.opcode <= MOST_OPCODE)
 		see_request(&request, length);
@@ -154,13 +186,13 @@ static __always_inline void see_session(const struct vector *vector)
 	coherence.agreed = 1;
 }
 
-ENTER(writev)
+SERVER_ENTER(writev)
 {
 	struct vector vectors[2] = {};
 	struct reply reply = {};
-	__u64 unique;
+	__u64 unique, *place;
 
-	if (!is_server(bpf_get_current_pid_tgid()) || !call->arguments[2] ||
+	if (!is_server(bpf_get_current_pid_tgid()) || (coherence.begun == coherence.ended && !coherence.first) || !call->arguments[2] ||
 	    bpf_probe_read_user(&vectors[0], sizeof(vectors[0]), (void *)call->arguments[1]) || vectors[0].length != sizeof(reply) ||
 	    bpf_probe_read_user(&reply, sizeof(reply), (void *)vectors[0].base))
 		return 0;
@@ -171,7 +203,8 @@ ENTER(writev)
 		see_session(&vectors[1]);
 	}
 	/* only who takes it off the list has answered it */
-	if (!bpf_map_delete_elem(&pending, &unique))
+	place = pending_at(unique);
+	if (place && unique && __sync_val_compare_and_swap(place, unique, 0) == unique)
 		ADD(coherence.ended, 1);
 	return 0;
 }
@@ -205,12 +238,12 @@ static __always_inline int refuse(struct entered *call, __u64 path)
 	return answer(call, -EACCES);
 }
 
-SEC("tracepoint/syscalls/sys_enter_openat") int refuse_openat(struct entered *call)
+SERVER_ENTER(openat)
 {
 	return refuse(call, call->arguments[1]);
 }
 
-SEC("tracepoint/syscalls/sys_enter_open") int refuse_open(struct entered *call)
+SERVER_ENTER(open)
 {
 	return refuse(call, call->arguments[0]);
 }
