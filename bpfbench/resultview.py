@@ -46,6 +46,11 @@ class View:
         """The primary metric, if there is one."""
         return next((metric for metric in self.metrics.values() if metric["primary"]), None)
 
+    @property
+    def counts(self) -> bool:
+        """Whether the primary metric is a plain count: such a result says what is so, and nothing of it is an estimate."""
+        return self.primary is not None and self.primary["unit"] == "1"
+
     @cached_property
     def cells(self) -> dict[tuple[str, str], Part]:
         """Cells by (case, arm)."""

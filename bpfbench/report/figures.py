@@ -103,6 +103,8 @@ def draw(result: Part, formats: Sequence[str]) -> dict[str, bytes]:
 def drawings(result: Part, formats: Sequence[str]) -> list[Drawing]:
     """Return the figures of a result with what is said about them; without ``formats`` nothing is drawn."""
     view = View(result)
+    if view.counts:  # a dot for what is simply so would say less than its number
+        return []
     kinds = [kind for kind in ("whole", "operation") if view.cases_of(inner=kind == "operation")]
     columns = [column for kind in [*kinds, *_relative(view, kinds)] if (column := _column(view, kind)) is not None]
     if not columns:

@@ -73,6 +73,8 @@ NOTHING = Entry("–", "nothing")
 
 def tables(result: Part) -> list[Table]:
     """Return every table that the result has something for, the most telling first."""
+    if View(result).counts:
+        return [counts_table(result)]
     found = [summary_table(result), geometric_table(result), operations_table(result), comparisons_table(result)]
     return [
         *(table for table in found if table is not None),
@@ -170,6 +172,29 @@ def summary_table(result: Part) -> Table | None:
     unit = unit_phrase(metric["unit"], metric["per"])
     caption = f"Medians and differences in {unit}, ratios without a unit; {_plus_minus_means(result)}"
     return Table("summary", "Core summary", caption, tuple(columns), (0,), tuple(rows), tuple(notes.texts))
+
+
+def counts_table(result: Part) -> Table:
+    """Return the counts of a result that has nothing but these, and how many cases each arm passes."""
+    view, notes = View(result), _Notes()
+    name = view.primary["name"] if view.primary else ""
+    rows = []
+    for case in view.cases:
+        entries = [Entry(label_of(view.cases[case]), "text")]
+        rows.append(Row(_group_title(view, case), (*entries, *(_count_entry(view, case, arm, name, notes) for arm in view.arms))))
+    passed = [sum(view.ok(case, arm) for case in view.cases) for arm in view.arms]
+    rows.append(Row("Altogether", (Entry("cases passed", "text"), *(Entry(f"{count} of {len(view.cases)}") for count in passed))))
+    title = f"{view.primary['title']}" if view.primary else "Counts"
+    columns = ("Case", *(arm["title"] for arm in view.arms.values()))
+    caption = "Each was counted several times, and was the same every time unless an interval stands beside it."
+    return Table("summary", title[:1].upper() + title[1:], caption, columns, (0,), tuple(rows), tuple(notes.texts))
+
+
+def _count_entry(view: View, case: str, arm: str, metric: str, notes: _Notes) -> Entry:
+    summary = view.summary(case, arm, metric)
+    if summary is None or summary["min"] != summary["max"]:
+        return _median_entry(view, case, arm, metric, notes)
+    return Entry(fixed(summary["median"], 0))
 
 
 def _plus_minus_means(result: Part) -> str:

@@ -56,6 +56,36 @@ def test_summary_has_the_cases_stated_as_a_whole_under_their_groups(result):
     assert len(table.rows) == 10
 
 
+def counting(result):
+    """Turn a result into one of counts: 12 in every sample of every cell, but one."""
+    for metric in result["metrics"]:
+        metric["unit"] = "1"
+    for cell in result["cells"]:
+        for summary in cell["metrics"].values():
+            summary.update(values=[12.0] * summary["n"], median=12.0, median_ci=[12.0, 12.0], min=12.0, max=12.0)
+    first = next(cell for cell in result["cells"] if cell["metrics"])
+    next(iter(first["metrics"].values())).update(median=11.0, median_ci=[10.0, 12.0], min=10.0)
+    return result, (first["case"], first["arm"])
+
+
+def test_a_result_of_counts_has_one_table_of_them(make):
+    result, (_, unsteady) = counting(make())
+    (table,) = tables(result)
+    assert table.columns == ("Case", "native", "kernel eBPF", "embedded")
+    texts = {entry.text for row in table.rows[:-1] for entry in row.entries[1:]}
+    assert texts == {"12", plus_minus(11.0, [10.0, 12.0]), "failed", "unsupported"}
+    passed = [sum(cell["status"] == "ok" for cell in result["cells"] if cell["arm"] == arm["name"]) for arm in result["arms"]]
+    assert [entry.text for entry in table.rows[-1].entries[1:]] == [f"{count} of {len(result['cases'])}" for count in passed]
+    assert passed[0] > passed[2], "some case of the last arm failed"
+    assert unsteady in [arm["name"] for arm in result["arms"]]
+
+
+def test_a_result_of_counts_is_not_drawn(make):
+    from bpfbench.report.figures import draw
+
+    assert draw(counting(make())[0], ["svg"]) == {}
+
+
 def test_without_a_userspace_arm_the_ratio_is_to_the_baseline(make):
     result = make(("native", "kernel"))
     assert summary_table(result).columns[-1] == "kernel eBPF ÷ native"
