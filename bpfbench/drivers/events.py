@@ -13,10 +13,10 @@ from bpfbench.drivers.common import START_DEADLINE, tell
 from bpfbench.process.child import Child
 from bpfbench.process.identity import privileged
 
-SETTLED = 0.05
-"""Seconds without any change after which nothing is on its way any more."""
-PATIENCE = 5.0
-"""Seconds to wait for that at most."""
+GIVEN_UP = 0.5
+"""Seconds without any arrival after which nothing is on its way any more: a receiver that finds no free CPU must not look like a loss."""
+LOOK = 0.002
+"""Seconds between two looks."""
 HEADER = struct.Struct("<IIIII")
 """Size of the event, then its pid, thread, direction and length: workloads/sslsniff/event.h."""
 FROM_CLIENT, TO_CLIENT = 0, 1
@@ -44,17 +44,17 @@ class Seen:
 
 
 def reset(loader: Child) -> int:
-    """Set the programs' counters to 0 once nothing is on its way; return how many events had arrived until then."""
-    _quiet(loader)
+    """Set the programs' counters to 0 once all events have arrived; return how many that were. Nothing may hit the programs meanwhile."""
+    _, arrived = _arrived(loader, 0)
     tell(loader, "reset", "OK reset", START_DEADLINE)
-    return _received(loader)
+    return arrived
 
 
 def settle(loader: Child, before: int) -> Seen:
-    """Wait until nothing arrives any more, and return what was seen since ``before`` events had arrived."""
-    counters, received = _quiet(loader)
+    """Wait for all events since ``before`` had arrived, and return what was seen. Nothing may hit the programs any more."""
+    counters, arrived = _arrived(loader, before)
     inner = counters["inner"]
-    return Seen(counters["hits"], inner, received - before, sum(inner.values()))
+    return Seen(counters["hits"], inner, arrived - before, sum(inner.values()))
 
 
 def plaintext(capture: Path) -> tuple[bytes, bytes]:
@@ -88,13 +88,14 @@ def _received(loader: Child) -> int:
     return int(tell(loader, "events", "EVENTS", START_DEADLINE)["received"])
 
 
-def _quiet(loader: Child) -> tuple[dict[str, Any], int]:
-    """Return counters and arrivals once both stand still."""
-    limit = time.monotonic() + PATIENCE
-    last: tuple[dict[str, Any], int] | None = None
-    while True:
-        now = tell(loader, "read", "COUNTERS", START_DEADLINE), _received(loader)
-        if now == last or time.monotonic() > limit:
-            return now
-        last = now
-        time.sleep(SETTLED)
+def _arrived(loader: Child, before: int) -> tuple[dict[str, Any], int]:
+    """Return counters, and how many events have arrived once all have that were sent, or none comes any more."""
+    counters = tell(loader, "read", "COUNTERS", START_DEADLINE)
+    wanted, last, since = before + sum(counters["inner"].values()), -1, time.monotonic()
+    while (now := _received(loader)) < wanted:
+        if now != last:
+            last, since = now, time.monotonic()
+        elif time.monotonic() - since > GIVEN_UP:
+            break
+        time.sleep(LOOK)
+    return counters, now

@@ -57,12 +57,14 @@ class Sniffed(NginxSample):
     def begin(self, server: Nginx) -> None:
         """Count from 0, on both sides."""
         if self.loader:
+            server.rest()
             self.before, self.had = reset(self.loader), server.requests()
 
     def account(self, server: Nginx, load: Load) -> tuple[Proof, dict[str, float], dict[str, Any]]:
         """Wait for what is still on its way, and compare."""
         if self.loader is None:
             return self.bare(server), {}, {}
+        server.rest()
         seen = settle(self.loader, self.before)
         had = server.requests() - 1 - self.had
         self.same_requests(load, had)

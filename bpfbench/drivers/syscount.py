@@ -75,6 +75,7 @@ class Counted(NginxSample):
         if self.loader is None:
             return
         self._watch(self.loader, server.child.pid if self.params["filtered"] else server.worker)
+        server.rest()
         self.had = server.requests()
         server.rest()
         self.accounted = account_of(server.worker)

@@ -12,8 +12,8 @@ from bpfbench.process.command import Command, minimal_env
 from bpfbench.process.reaper import Reaper
 
 LOADER = f"#!{sys.executable} -IS" + textwrap.dedent("""
-    import json, sys
-    arrivals, reads = iter([10, 10, 10, 14, 17, 17, 17]), 0
+    import itertools, json, sys
+    arrivals = itertools.chain([8, 10, 14, 14], itertools.repeat(17))
     for line in sys.stdin:
         if line == "events\\n":
             print("EVENTS", json.dumps({"received": next(arrivals), "bytes": 0, "lost": 0}), flush=True)
@@ -34,7 +34,7 @@ def loader(tmp_path):
 
 
 def test_what_is_still_on_its_way_is_waited_for_and_the_rest_is_lost(loader, monkeypatch):
-    monkeypatch.setattr(events, "SETTLED", 0.001)
+    monkeypatch.setattr(events, "GIVEN_UP", 0.01)
     before = events.reset(loader)
     seen = events.settle(loader, before)
     assert (before, seen.received, seen.sent, seen.lost) == (10, 7, 9, 2)

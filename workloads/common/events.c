@@ -5,11 +5,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STAGE_EVENTS "events"
 
 enum {
 	PATIENCE_MS = 20,  /* how long a wait for events lasts at most */
+	PAUSE_US = 2000,   /* between two waits: who waits again at once has every single event wake it, at the target's expense */
 	PERF_PAGES = 1024, /* of 4 KiB for each CPU: with two CPUs half of what the ring has */
 };
 
@@ -54,9 +56,10 @@ static void *receive(void *nothing)
 {
 	int result;
 
-	do
+	do {
+		usleep(PAUSE_US);
 		result = ring ? ring_buffer__poll(ring, PATIENCE_MS) : perf_buffer__poll(perf, PATIENCE_MS);
-	while (result >= 0 || result == -EINTR);
+	} while (result >= 0 || result == -EINTR);
 	fprintf(stderr, "events: %s\n", strerror(-result));
 	return nothing;
 }
