@@ -1,6 +1,7 @@
 #include "hook/internal.h"
 #include "hook/arena.h"
 #include "hook/backend.h"
+#include "hook/front.h"
 #include "hook/jump.h"
 #include "hook/lock.h"
 #include "hook/relocate.h"
@@ -52,7 +53,7 @@ void eb_skip(struct eb_regs *regs, uint64_t result)
 }
 
 /* The stub: room for the registers, rax among them, the site in rax; then to its path. And before the body, the way back. */
-static int write_stub(struct place *place, const struct eb_moved *moved, unsigned room)
+static int write_stub(struct place *place, unsigned char *stub, const struct eb_moved *moved, unsigned room)
 {
 	struct eb_site *site = &place->site;
 	unsigned char code[STUB_SIZE + 8 + EB_MOVED_SIZE];
@@ -69,7 +70,7 @@ static int write_stub(struct place *place, const struct eb_moved *moved, unsigne
 	eb_copy(code + STUB_SIZE, (const char[]){ 0x48, (char)0x8d, (char)0xa4, 0x24 }, 4); /* lea up(%rsp), %rsp */
 	eb_copy(code + STUB_SIZE + 4, &up, 4);
 	eb_copy(code + STUB_SIZE + 8, moved->code, moved->size);
-	return eb_text_write(site->patch.stub, code, STUB_SIZE + 8 + moved->size);
+	return eb_text_write(stub, code, STUB_SIZE + 8 + moved->size);
 }
 
 static void fill_patch(struct eb_patch *patch, const struct eb_moved *moved)
@@ -98,6 +99,7 @@ struct around {
 	struct eb_extent function;
 	unsigned char *hole; /* when the jump is a short one */
 	unsigned size;	     /* of the jump */
+	struct eb_front front; /* at: NULL when the jump is at the place itself */
 };
 
 static int choose(struct place *place, struct eb_moved *moved, const struct around *around, char *error, size_t size)
@@ -121,7 +123,28 @@ static int choose(struct place *place, struct eb_moved *moved, const struct arou
 	return 0;
 }
 
-/* With a long jump if possible, else with a short one to a hole. The reason is the first one's. */
+/* A jump before the place, for instructions in the middle of functions. */
+static int choose_front(struct place *place, struct eb_moved *moved, struct around *around)
+{
+	unsigned char *at = place->site.patch.at;
+	const struct eb_extent *function = &around->function;
+	char ignored[8];
+
+	if (place->site.path != (void *)eb_probe_path ||
+	    eb_move_choose(moved, at, 1, function->end, function->end, ignored, sizeof(ignored)))
+		return -1;
+	around->size = LONG_JUMP;
+	around->hole = NULL;
+	if (!eb_front_choose(&around->front, &around->module, function, at, LONG_JUMP))
+		return 0;
+	around->size = SHORT_JUMP;
+	if (eb_front_choose(&around->front, &around->module, function, at, SHORT_JUMP))
+		return -1;
+	around->hole = eb_hole_near(&around->module, around->front.at);
+	return around->hole ? 0 : -1;
+}
+
+/* With a long jump if possible, else with a short one to a hole, else with one before the place. The reason is the first one's. */
 static int choose_jump(struct place *place, struct eb_moved *moved, struct around *around, char *error, size_t size)
 {
 	unsigned char *at = place->site.patch.at;
@@ -135,11 +158,14 @@ static int choose_jump(struct place *place, struct eb_moved *moved, struct aroun
 	place->site.path = (void *)(at == around->function.start ? eb_entry_path : eb_probe_path);
 	around->size = LONG_JUMP;
 	around->hole = NULL;
+	around->front.at = NULL;
 	if (!choose(place, moved, around, error, size))
 		return 0;
 	around->size = SHORT_JUMP;
 	around->hole = eb_hole_near(&around->module, at);
-	return around->hole && !choose(place, moved, around, ignored, sizeof(ignored)) ? 0 : -1;
+	if (around->hole && !choose(place, moved, around, ignored, sizeof(ignored)))
+		return 0;
+	return choose_front(place, moved, around);
 }
 
 static const char *why_no_return(const struct eb_site *site)
@@ -164,11 +190,26 @@ static int check_for_gum(struct place *place, char *error, size_t size)
 	return 0;
 }
 
+static void put_jump(struct place *place, const struct around *around, unsigned char *enter)
+{
+	struct eb_patch *patch = &place->site.patch, *hop = &place->site.hop;
+	unsigned char *at = around->front.at ? around->front.at : patch->at;
+
+	if (around->hole) {
+		eb_hop_fill(patch, hop, at, around->hole, enter);
+		eb_text_add(hop);
+		return;
+	}
+	eb_patch_fill(patch, at, LONG_JUMP);
+	eb_put_jump(patch->jump, at, enter);
+	patch->stub = enter;
+}
+
 /* The stub, the copy of what its jump displaces, and the jump, which is not put into the text yet. */
 static int prepare(struct place *place, char *error, size_t size)
 {
-	struct eb_patch *patch = &place->site.patch, *hop = &place->site.hop;
-	unsigned char *at = patch->at, *stub;
+	struct eb_patch *patch = &place->site.patch;
+	unsigned char *at = patch->at, *stub, *enter, *body;
 	struct eb_moved moved;
 	struct around around;
 	unsigned room;
@@ -179,20 +220,18 @@ static int prepare(struct place *place, char *error, size_t size)
 	stub = eb_arena_take(at, STUB_SIZE + 8 + EB_MOVED_SIZE);
 	if (!stub)
 		return eb_refuse(error, size, "there is no free memory within reach of a jump");
-	if (eb_move_write(&moved, stub + STUB_SIZE + 8, around.size, error, size))
+	enter = stub;
+	body = stub + STUB_SIZE + 8;
+	if (eb_move_write(&moved, body, around.front.at ? moved.displaced : around.size, error, size))
 		return -1;
-	if (around.hole) {
-		eb_hop_fill(patch, hop, at, around.hole, stub);
-		eb_text_add(hop);
-	} else {
-		eb_patch_fill(patch, at, LONG_JUMP);
-		eb_put_jump(patch->jump, at, stub);
-		patch->stub = stub;
-	}
 	place->site.resume = stub + STUB_SIZE;
-	place->site.body = patch->body = stub + STUB_SIZE + 8;
-	fill_patch(patch, &moved);
-	if (write_stub(place, &moved, room))
+	place->site.body = body;
+	if (around.front.at && eb_front_write(&around.front, stub, &enter, &body, error, size))
+		return -1;
+	put_jump(place, &around, enter);
+	patch->body = body;
+	fill_patch(patch, around.front.at ? &around.front.whole : &moved);
+	if (write_stub(place, stub, &moved, room))
 		return eb_refuse(error, size, "/proc/self/mem cannot be written");
 	eb_text_add(patch);
 	return 0;
@@ -221,7 +260,7 @@ static struct place *find(void *address)
 {
 	for (struct place *place = places; place; place = place->next)
 		if (place->site.address == address && (place->by_gum || place->site.patch.on ||
-						       eb_equal(place->site.patch.original, address, LONG_JUMP)))
+						       eb_equal(place->site.patch.original, place->site.patch.at, LONG_JUMP)))
 			return place;
 	return NULL;
 }

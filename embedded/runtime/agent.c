@@ -148,9 +148,8 @@ static int dead_loaders(void)
 
 	for (uint32_t i = 0; i < eb_users_top(); i++) {
 		const struct eb_user *user = &eb_view.segment->users[i];
-		uint32_t pid = eb_load(&user->pid);
 
-		if (pid && user->role == EB_LOADER && !eb_process_lives(pid, user->start))
+		if (eb_load(&user->pid) && user->role == EB_LOADER && !eb_user_lives(user))
 			dead = 1;
 	}
 	return dead;
@@ -167,6 +166,8 @@ static int lost_links(void)
 
 static void look_around(void)
 {
+	if (eb_program_has_ended())
+		exit(0); /* as the last thread's pthread_exit would, which takes ours for one of the program's */
 	eb_fault_check();
 	if (dead_loaders()) {
 		eb_segment_lock();

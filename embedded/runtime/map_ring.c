@@ -87,6 +87,30 @@ static inline uint32_t owner_of(const struct eb_map *map)
 	return (eb_view.segment->users[user].generation & 0x3ff) << 22 | user << 12 | map->id % EB_OBJECTS;
 }
 
+/* In an order in which a signal's hit may come at any instruction. */
+static inline void note(struct header *header)
+{
+	uint32_t n = eb_thread.n_records;
+
+	if (eb_unlikely(n == EB_MOST_RECORDS))
+		return;
+	eb_poke(&eb_thread.n_records, n + 1);
+	eb_poke(&eb_thread.records[n], header);
+}
+
+static inline void forget(const struct header *header)
+{
+	uint32_t n = eb_thread.n_records, i = n;
+
+	while (i && eb_thread.records[i - 1] != header)
+		i--;
+	if (eb_unlikely(!i))
+		return;
+	eb_poke(&eb_thread.records[i - 1], eb_thread.records[n - 1]);
+	eb_poke(&eb_thread.records[n - 1], NULL);
+	eb_poke(&eb_thread.n_records, n - 1);
+}
+
 static struct header *reserve(struct eb_map *map, uint64_t length)
 {
 	uint64_t token, at, next;
@@ -97,7 +121,11 @@ static struct header *reserve(struct eb_map *map, uint64_t length)
 	at = eb_peek(producer(map));
 	next = at + eb_round(length + sizeof(*header), 8);
 	if (eb_likely(next - eb_load(consumer(map)) <= map->mask)) {
+		/* the lock was taken from us, since we did not run for long: the producer must not be set back */
+		if (eb_unlikely(eb_peek(&map->ring->lock.word) != token))
+			return reserve(map, length);
 		header = (struct header *)(map->data + (at & map->mask));
+		note(header);
 		header->owner = owner_of(map);
 		eb_poke(&header->length, (uint32_t)length | BPF_RINGBUF_BUSY_BIT);
 		eb_store(producer(map), next);
@@ -113,6 +141,12 @@ static void finish(struct header *header, uint32_t bits, uint64_t flags)
 		eb_output_wake();
 }
 
+static void finish_own(struct header *header, uint32_t bits, uint64_t flags)
+{
+	finish(header, bits, flags);
+	forget(header);
+}
+
 EB_HELPER(eb_ringbuf_reserve)
 {
 	struct header *header = r3 ? NULL : reserve((struct eb_map *)r1, r2);
@@ -124,14 +158,14 @@ EB_HELPER(eb_ringbuf_reserve)
 EB_HELPER(eb_ringbuf_submit)
 {
 	EB_UNUSED;
-	finish((struct header *)r1 - 1, 0, r2);
+	finish_own((struct header *)r1 - 1, 0, r2);
 	return 0;
 }
 
 EB_HELPER(eb_ringbuf_discard)
 {
 	EB_UNUSED;
-	finish((struct header *)r1 - 1, BPF_RINGBUF_DISCARD_BIT, r2);
+	finish_own((struct header *)r1 - 1, BPF_RINGBUF_DISCARD_BIT, r2);
 	return 0;
 }
 
@@ -146,7 +180,7 @@ EB_HELPER(eb_ringbuf_output)
 	if (!header)
 		return (uint64_t)-EAGAIN;
 	eb_copy(header + 1, (const void *)r2, r3);
-	finish(header, 0, r4);
+	finish_own(header, 0, r4);
 	return 0;
 }
 
@@ -169,31 +203,128 @@ EB_HELPER(eb_ringbuf_query)
 	}
 }
 
-/* --- readers --- */
+/* --- records of the dead --- */
+
+#define AT_ONCE 65536 /* records looked at while the lock is held */
 
 static int owner_lives(uint32_t owner)
 {
 	const struct eb_user *user = &eb_view.segment->users[owner >> 12 & 0x3ff];
 
-	return (user->generation & 0x3ff) == owner >> 22 && eb_load(&user->pid) && eb_process_lives(user->pid, user->start);
+	return (user->generation & 0x3ff) == owner >> 22 && eb_user_lives(user);
+}
+
+/* A ring as it lies in the segment; no header wraps, since all lie at multiples of 8. */
+static struct header *header_at(const char *memory, uint64_t mask, uint64_t at)
+{
+	return (struct header *)(memory + EB_RING_DATA + (at & mask & ~7ull));
+}
+
+static int is_dead(const struct header *header)
+{
+	return eb_load(&header->length) & BPF_RINGBUF_BUSY_BIT && !owner_lives(header->owner);
+}
+
+static int is_blocked(const char *memory, uint64_t mask)
+{
+	uint64_t at = eb_load((uint64_t *)(memory + EB_RING_CONSUMER));
+
+	return at != eb_load((uint64_t *)(memory + EB_RING_PRODUCER)) && is_dead(header_at(memory, mask, at));
+}
+
+/* With the lock held nothing is reserved, so that what lies between consumer and producer stays what it is. */
+static int discard_dead(char *memory, uint64_t mask)
+{
+	struct eb_ring *ring = (struct eb_ring *)memory;
+	uint64_t token, at, end;
+	int found = 0;
+
+	if (!eb_acquire(&ring->lock, &token))
+		return 0;
+	at = eb_load((uint64_t *)(memory + EB_RING_CONSUMER));
+	end = eb_load((uint64_t *)(memory + EB_RING_PRODUCER));
+	for (unsigned i = 0; i < AT_ONCE && at < end; i++) {
+		struct header *header = header_at(memory, mask, at);
+
+		if (is_dead(header)) {
+			finish(header, BPF_RINGBUF_DISCARD_BIT, BPF_RB_NO_WAKEUP);
+			found++;
+		}
+		at += eb_round((eb_load(&header->length) & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT)) + sizeof(*header), 8);
+	}
+	eb_release(&ring->lock, token);
+	return found;
 }
 
 int eb_ring_ready(struct eb_map *map)
 {
 	uint64_t at = eb_load(consumer(map));
-	struct header *header = (struct header *)(map->data + (at & map->mask));
-	uint32_t length;
 
 	if (at == eb_load(producer(map)))
 		return 0;
-	length = eb_load(&header->length);
-	if (!(length & BPF_RINGBUF_BUSY_BIT))
+	if (!(eb_load(&header_at(map->memory, map->mask, at)->length) & BPF_RINGBUF_BUSY_BIT))
 		return 1;
-	if (owner_lives(header->owner))
-		return 0;
-	finish(header, BPF_RINGBUF_DISCARD_BIT, BPF_RB_NO_WAKEUP);
-	return 1;
+	return is_blocked(map->memory, map->mask) && discard_dead(map->memory, map->mask) > 0;
 }
+
+/* The map may have gone meanwhile. */
+static struct eb_map *ring_with(const struct header *header)
+{
+	for (uint32_t i = 0; i < eb_objects_top(); i++) {
+		struct eb_map *map = eb_load(&rings[i]);
+
+		if (map && (const char *)header >= map->data && (const char *)header < map->data + map->entries)
+			return map;
+	}
+	return NULL;
+}
+
+static void discard_left(const struct header *header)
+{
+	struct eb_map *map = ring_with(header);
+	uint64_t token, at, distance;
+
+	if (!map || header->owner != owner_of(map) || !eb_acquire(&map->ring->lock, &token))
+		return;
+	at = eb_load(consumer(map));
+	distance = ((uint64_t)((const char *)header - map->data) - at) & map->mask;
+	if (at + distance < eb_load(producer(map)) && eb_load(&header->length) & BPF_RINGBUF_BUSY_BIT)
+		finish((struct header *)(map->data + ((at + distance) & map->mask)), BPF_RINGBUF_DISCARD_BIT, 0);
+	eb_release(&map->ring->lock, token);
+}
+
+void eb_ring_left(void)
+{
+	while (eb_thread.n_records) {
+		const struct header *header = eb_thread.records[eb_thread.n_records - 1];
+
+		if (header)
+			discard_left(header);
+		eb_poke(&eb_thread.records[eb_thread.n_records - 1], NULL);
+		eb_poke(&eb_thread.n_records, eb_thread.n_records - 1);
+	}
+}
+
+void eb_rings_unblock(void)
+{
+	for (uint32_t i = 0; i < eb_objects_top(); i++) {
+		struct eb_object *object = &eb_view.segment->objects[i];
+		uint32_t id = object->id, entries = object->map.max_entries;
+		int found = 0;
+
+		if (eb_load(&object->kind) != EB_MAP || object->map.type != BPF_MAP_TYPE_RINGBUF ||
+		    !is_blocked(eb_object_memory(object), entries - 1))
+			continue;
+		eb_segment_lock(); /* or its memory might become something else's */
+		if (eb_object_find(id, EB_MAP) && object->map.type == BPF_MAP_TYPE_RINGBUF)
+			found = discard_dead(eb_object_memory(object), object->map.max_entries - 1);
+		eb_segment_unlock();
+		if (found)
+			eb_output_wake();
+	}
+}
+
+/* --- readers --- */
 
 uint32_t eb_output_announce(void)
 {

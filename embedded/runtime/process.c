@@ -1,4 +1,5 @@
 #include "runtime/process.h"
+#include "runtime/segment.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,31 +40,57 @@ static int read_file(const char *path, char *text, size_t size)
 	return n > 0;
 }
 
-uint64_t eb_process_start(uint32_t pid)
+/* A field of /proc/PID/stat, by its number; the state is the third. NULL: there is none. */
+static const char *field(const char *state, int number)
 {
-	char path[64], text[1024], *at;
+	for (int i = 3; state && i < number; i++) {
+		state = strchr(state, ' ');
+		state += state != NULL;
+	}
+	return state;
+}
+
+uint64_t eb_process_start(uint32_t pid, uint64_t *image)
+{
+	char path[64], text[1024];
+	const char *state, *threads, *start, *code, *stack;
 
 	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
 	if (!read_file(path, text, sizeof(text)))
 		return 0;
-	at = strrchr(text, ')'); /* the name in parentheses may hold anything */
-	if (!at || at[2] == 'Z' || at[2] == 'X')
+	state = strrchr(text, ')'); /* the name in parentheses may hold anything */
+	state = state ? state + 2 : NULL;
+	threads = field(state, 20);
+	start = field(state, 22);
+	code = field(state, 26);
+	stack = field(state, 28);
+	/* the first thread may have ended long before the others: it stays a zombie until all have */
+	if (!stack || *state == 'X' || (*state == 'Z' && strtol(threads, NULL, 10) <= 1))
 		return 0;
-	for (int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
-	return at ? strtoull(at + 1, NULL, 10) : 0;
+	if (image) /* where the program's code and its stack begin, which two runs hardly share; 0 or 1 for whom that is none of their business */
+		*image = strtoull(stack, NULL, 10) < EB_PAGE ? 0 : strtoull(code, NULL, 10) ^ strtoull(stack, NULL, 10) << 16;
+	return strtoull(start, NULL, 10);
 }
 
-int eb_process_lives(uint32_t pid, uint64_t start)
+int eb_program_has_ended(void)
 {
-	uint64_t now;
+	char text[1024];
+	const char *state = read_file("/proc/self/stat", text, sizeof(text)) ? strrchr(text, ')') : NULL;
+	const char *threads = state ? field(state + 2, 20) : NULL;
+
+	return threads && state[2] == 'Z' && strtol(threads, NULL, 10) == 2;
+}
+
+int eb_process_is(uint32_t pid, uint64_t start, uint64_t image)
+{
+	uint64_t seen = 0, now;
 
 	if (eb_system_call(SYS_kill, pid, 0, 0, 0, 0, 0) == -ESRCH)
 		return 0;
-	now = eb_process_start(pid);
+	now = eb_process_start(pid, &seen);
 	if (now == 0) /* a zombie, or /proc hides it */
 		return eb_system_call(SYS_access, (long)"/proc/self/stat", R_OK, 0, 0, 0, 0) != 0;
-	return start == 0 || start == now;
+	return (start == 0 || start == now) && (image == 0 || seen == 0 || image == seen);
 }
 
 uint32_t eb_possible_cpus(void)

@@ -25,8 +25,12 @@ struct eb_output {
 
 #define EB_OUTPUT_PAGES EB_PAGE
 
-/* Whether a reader would find something. A record that its dead owner never finished is discarded on the way. */
+/* Whether a reader would find something. Records that their dead owners never finished are discarded on the way. */
 int eb_ring_ready(struct eb_map *map);
+/* The same for all ring buffers of the segment, for readers who only ever look at memory. Not for the hit path. */
+void eb_rings_unblock(void);
+/* Discards the records that this thread has reserved: what would have finished them has been left. */
+void eb_ring_left(void);
 int eb_output_ready(const struct eb_object *event);
 
 /* For readers: announce, look at the rings, sleep unless something came (the word is as announced), take it back. */

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x6465646465626d65ull
-#define VERSION 3
+#define VERSION 4
 #define DIRECTORY "/dev/shm/"
 /*
  * Where it is mapped unless that is taken: left alone, the system would put it just below the libraries, and hooks need free
@@ -83,6 +83,19 @@ static struct eb_segment *map_file(int file)
 	return at;
 }
 
+static void free_place(struct eb_user *user);
+
+/* A program that this process was before an exec has ended without a word; its records and locks are a dead one's. */
+static void leave_what_was_before(struct eb_segment *segment, uint32_t self, enum eb_role role)
+{
+	for (uint32_t i = 0; i < eb_users_top(); i++) {
+		struct eb_user *user = &segment->users[i];
+
+		if (i != eb_view.user && eb_peek(&user->pid) == self && user->role == role)
+			free_place(user);
+	}
+}
+
 /* Takes a free place in the table, without a lock: agents in children after fork may not be able to open the file. */
 static int enter(struct eb_segment *segment, enum eb_role role)
 {
@@ -99,9 +112,10 @@ static int enter(struct eb_segment *segment, enum eb_role role)
 			;
 		user->generation++;
 		user->seen = 0;
-		user->start = eb_process_start(self);
+		user->start = eb_process_start(self, &user->image);
 		eb_store(&user->role, role);
 		eb_view.user = i;
+		leave_what_was_before(segment, self, role);
 		return 0;
 	}
 	return -EUSERS;
@@ -178,7 +192,7 @@ void eb_segment_leave(void)
 	if (eb_peek(&self->pid) != (uint32_t)getpid())
 		return; /* a child that never became a user */
 	eb_segment_lock();
-	eb_store(&self->pid, 0);
+	free_place(self);
 	if (eb_users_bury() == 0 && eb_view.file >= 0 && same_file(eb_view.file, eb_view.path))
 		unlink(eb_view.path);
 	eb_segment_unlock();
@@ -239,16 +253,19 @@ void eb_segment_sweep(void)
 
 /* --- users ---------------------------------------------------------------------------------------------------- */
 
-int eb_user_lives(uint32_t number, uint32_t generation)
+int eb_user_lives(const struct eb_user *user)
 {
-	const struct eb_user *user;
+	uint32_t pid = eb_load(&user->pid);
 
-	if (number >= EB_USERS)
-		return 0;
-	user = &eb_view.segment->users[number];
-	if (user->generation != generation || !eb_peek(&user->pid))
-		return 0;
-	return eb_process_lives(user->pid, user->start);
+	return pid && eb_process_is(pid, eb_peek(&user->start), eb_peek(&user->image));
+}
+
+/* The next one in this place is not to be judged by what is left of this one. */
+static void free_place(struct eb_user *user)
+{
+	eb_poke(&user->image, 0);
+	eb_poke(&user->start, 0);
+	eb_store(&user->pid, 0);
 }
 
 static void bury_objects(uint32_t owner)
@@ -292,14 +309,13 @@ int eb_users_bury(void)
 
 	for (uint32_t i = 0; i < eb_users_top(); i++) {
 		struct eb_user *user = &segment->users[i];
-		uint32_t pid = eb_peek(&user->pid);
 
-		if (!pid)
+		if (!eb_peek(&user->pid))
 			continue;
-		if (eb_process_lives(pid, user->start))
+		if (eb_user_lives(user))
 			alive++;
 		else
-			eb_store(&user->pid, 0);
+			free_place(user);
 	}
 	/* whoever buries tells: it may be a loader of another segment, which will not come back */
 	if (alive && bury_orphans())
@@ -324,7 +340,7 @@ static int wait_for(struct eb_user *user, uint32_t number, uint64_t until)
 	while (eb_load(&user->pid) && (int32_t)((seen = eb_load(&user->seen)) - number) < 0) {
 		uint64_t now = eb_milliseconds();
 
-		if (!eb_process_lives(user->pid, user->start))
+		if (!eb_user_lives(user))
 			return 1;
 		if (now >= until)
 			return 0;

@@ -32,7 +32,7 @@ struct eb_user {
 	uint64_t start;	     /* start time in ticks since boot: tells it from a later process with the same pid */
 	uint32_t generation; /* of this slot */
 	uint32_t seen;	     /* agents: the doorbell that it has acted upon; a futex */
-	uint64_t spare;
+	uint64_t image;	     /* tells it from what the process may exec later */
 };
 
 enum eb_kind { EB_FREE, EB_MAP, EB_PROGRAM, EB_EVENT, EB_LINK, EB_DEAD };
@@ -181,8 +181,8 @@ int eb_doorbell_wait(uint32_t number, int milliseconds);
 void eb_doorbell_sleep(uint32_t seen, int milliseconds);
 void eb_doorbell_acknowledge(uint32_t number);
 
-/* Whether the user of that slot and generation lives. */
-int eb_user_lives(uint32_t user, uint32_t generation);
+/* Whether that user's program lives: an exec ends it, though not the process. */
+int eb_user_lives(const struct eb_user *user);
 /* Buries dead users and their objects; returns how many users live. Lock held. */
 int eb_users_bury(void);
 

@@ -74,6 +74,10 @@ int shim_epoll_ctl(int epoll, int operation, int descriptor, struct epoll_event 
 int shim_epoll_wait(int epoll, struct epoll_event *events, int most, int milliseconds, long *result);
 void shim_epoll_closed(int epoll, uint32_t object);
 
+/* Ring buffers whose readers ask nobody: shim_rings.c. Once one is mapped; in a child that goes on reading. */
+void shim_watch_rings(void);
+void shim_rings_forked(void);
+
 /* --- files of sysfs and tracefs: shim_files.c --- */
 
 /* The type of uprobe events; the kernel's where there is one. */

@@ -276,6 +276,8 @@ static void in_child(void)
 	shim_forget_descriptors();
 	if (eb_segment_forked(EB_LOADER))
 		eb_log_warning("too many processes use the segment");
+	else
+		shim_rings_forked();
 }
 
 __attribute__((constructor)) static void begin(void)

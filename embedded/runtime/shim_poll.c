@@ -47,8 +47,10 @@ static long map_map(const struct eb_object *object, void *at, size_t length, int
 	if (object->map.type == BPF_MAP_TYPE_RINGBUF) {
 		if (offset == EB_PAGE)
 			return map_producer(object, length, protection, flags);
-		return offset || length > EB_PAGE ? -EINVAL
-						  : map_memory(at, length, protection, flags, object->offset + EB_RING_CONSUMER);
+		if (offset || length > EB_PAGE)
+			return -EINVAL;
+		shim_watch_rings();
+		return map_memory(at, length, protection, flags, object->offset + EB_RING_CONSUMER);
 	}
 	if (object->map.type != BPF_MAP_TYPE_ARRAY || !(object->map.flags & BPF_F_MMAPABLE))
 		return -ENOTSUP;

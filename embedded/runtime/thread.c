@@ -2,6 +2,7 @@
 #include "hook/raw.h"
 #include "runtime/fault.h"
 #include "runtime/process.h"
+#include "runtime/ring.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -9,8 +10,9 @@
 #include <unistd.h>
 
 #define SPINS 200	  /* before the first yield */
-#define PATIENCE 20	  /* ms to wait for a living owner of a lock */
-#define TRIES 8		  /* owners of a lock that are waited for, one after the other, before it is refused */
+#define NOTICE 1	  /* ms for which one owner has a lock until we ask whether it lives */
+#define PATIENCE 100	  /* ms for which one living owner has a lock until it is refused: a busy machine may have taken it off its CPU */
+#define LONGEST 1000	  /* ms to wait for a lock that others have in turn */
 #define SLOT_PATIENCE 100 /* ms to wait for a living owner of a slot */
 #define ABANDONED 1000	  /* ms after which a lock that never changed hands is taken from a living owner: it jumped out */
 
@@ -33,6 +35,8 @@ void eb_thread_forget(void)
 	eb_thread.random = 0;
 	eb_thread.slot = EB_NO_SLOT;
 	eb_thread.hit = NULL;
+	while (eb_thread.n_records)
+		eb_thread.records[--eb_thread.n_records] = NULL;
 }
 
 static int is_ours(uint32_t slot)
@@ -49,10 +53,12 @@ void eb_thread_left(void)
 			eb_store(&eb_view.segment->slots[i].owner, 0);
 	eb_thread.hit = NULL;
 	eb_thread.left = eb_thread.sequence;
+	eb_ring_left();
 }
 
 struct question {
-	uint64_t name;
+	const struct eb_user *user; /* NULL: one that has left; then it is the thread that is asked about */
+	pid_t thread;
 	int lives;
 };
 
@@ -60,19 +66,21 @@ struct question {
 static void ask(void *argument)
 {
 	struct question *question = argument;
-	const struct eb_user *user = &eb_view.segment->users[question->name >> 24 & 0x3ff];
 
-	question->lives = eb_process_lives(user->pid, user->start);
+	question->lives = question->user ? eb_user_lives(question->user) : eb_process_is((uint32_t)question->thread, 0, 0);
 }
 
 int eb_thread_lives(uint64_t name)
 {
 	const struct eb_user *user = &eb_view.segment->users[name >> 24 & 0x3ff];
-	struct question question = { name, 0 };
+	pid_t pid = (pid_t)eb_peek(&user->pid);
+	struct question question = { user, (pid_t)(name & 0xffffff), 0 };
 
-	if ((user->generation & 0x3fff) != (name >> 34 & 0x3fff) || !eb_peek(&user->pid))
-		return 0;
-	if (raw(SYS_kill, (pid_t)(name & 0xffffff), 0) == -ESRCH)
+	/* a process that has said that it leaves runs on until it ends */
+	if ((user->generation & 0x3fff) != (name >> 34 & 0x3fff) || !pid)
+		question.user = NULL;
+	/* the number of a thread that has ended may be that of another process's thread by now */
+	else if (raw(SYS_tgkill, pid, question.thread, 0) == -ESRCH)
 		return 0;
 	eb_with_state_saved(ask, &question);
 	return question.lives;
@@ -184,51 +192,69 @@ static int has_left(uint64_t owner)
 	       (uint16_t)(eb_thread.left - (owner >> EB_NAME_BITS)) < 0x4000;
 }
 
-/* Whether a lock that we waited for may be taken: its owner is dead, or has been found with it long ago. */
-static int may_be_taken(struct eb_lock *lock, uint64_t owner)
+static int is_own(uint64_t owner)
 {
-	if (has_left(owner))
-		return 1;
-	if (!eb_thread_lives(owner & EB_NAME_MASK))
-		return 1;
-	if (eb_peek(&lock->suspect) == owner)
-		return eb_milliseconds() - eb_peek(&lock->since) > ABANDONED;
-	eb_poke(&lock->since, eb_milliseconds());
-	eb_store(&lock->suspect, owner);
-	return 0;
+	return (owner & EB_NAME_MASK) == eb_thread.self;
 }
 
-/* Waits until it is ours, or patience ends; then `owner` has it still. A thread does not wait for itself. */
-static int wait_for_lock(struct eb_lock *lock, uint64_t token, uint64_t *owner)
+/* For how many ms anybody has found that owner with the lock; UINT64_MAX: it is dead, or has left for good. */
+static uint64_t held_for(struct eb_lock *lock, uint64_t owner)
 {
-	uint64_t until = eb_milliseconds() + PATIENCE;
+	uint64_t now = eb_milliseconds();
+
+	if (has_left(owner) || (!is_own(owner) && !eb_thread_lives(owner & EB_NAME_MASK)))
+		return UINT64_MAX;
+	if (eb_peek(&lock->suspect) != owner) {
+		eb_poke(&lock->since, now);
+		eb_store(&lock->suspect, owner);
+	}
+	return now - eb_peek(&lock->since);
+}
+
+/*
+ * Waits until it is ours: 1. 0: `owner` has had it for NOTICE ms, or the time is over. What counts is that one owner keeps it: the
+ * lock passes from hand to hand within nanoseconds, and whoever comes back to a CPU late finds it with somebody new.
+ */
+static int wait_for_lock(struct eb_lock *lock, uint64_t token, uint64_t *owner, uint64_t until)
+{
+	uint64_t seen = 0, since = 0;
 
 	for (unsigned spins = 0;; spins++) {
+		uint64_t now;
+
 		*owner = eb_peek(&lock->word);
 		if (!*owner && __atomic_compare_exchange_n(&lock->word, owner, token, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			return 1;
-		if (*owner && ((*owner & EB_NAME_MASK) == (token & EB_NAME_MASK) || (spins > SPINS && eb_milliseconds() > until)))
-			return 0;
-		if (spins < SPINS)
+		if (spins < SPINS) {
 			eb_pause();
-		else
-			raw(SYS_sched_yield);
+			continue;
+		}
+		now = eb_milliseconds();
+		if (now > until || (*owner == seen && now - since > NOTICE))
+			return 0;
+		if (*owner != seen) {
+			seen = *owner;
+			since = now;
+		}
+		raw(SYS_sched_yield);
 	}
 }
 
+/* A thread does not wait for itself: a signal has come while it had the lock. */
 static int lock_slowly(struct eb_lock *lock, uint64_t token)
 {
+	uint64_t until = eb_milliseconds() + LONGEST, owner = eb_peek(&lock->word), held;
 	int error = errno, taken = 0;
-	uint64_t owner;
 
-	/* Whoever waited for a dead owner as long as we did may have been faster: then it is that one whom we wait for. */
-	for (int tries = 0; !taken && tries < TRIES; tries++) {
-		taken = wait_for_lock(lock, token, &owner);
-		if (!taken && !may_be_taken(lock, owner))
-			break;
-		if (!taken)
+	while (!taken && (is_own(owner) || !(taken = wait_for_lock(lock, token, &owner, until)))) {
+		held = held_for(lock, owner);
+		if (held > ABANDONED)
 			taken = __atomic_compare_exchange_n(&lock->word, &owner, token, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+		else if (is_own(owner) || held > PATIENCE || eb_milliseconds() > until)
+			break;
 	}
+	if (taken) /* its next owner may have the same token one day */
+		eb_poke(&lock->suspect, 0);
 	errno = error;
 	return taken;
 }

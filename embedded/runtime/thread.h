@@ -15,6 +15,9 @@
 
 #define EB_NO_SLOT UINT32_MAX
 
+/* More than programs have at one time; of others, a jump out of a signal's handler leaves a ring buffer blocked. */
+#define EB_MOST_RECORDS 8
+
 struct eb_hit;
 
 struct eb_thread {
@@ -25,6 +28,8 @@ struct eb_thread {
 	uint64_t pid_tgid;  /* bpf_get_current_pid_tgid's, or 0: not known yet */
 	uint64_t random;
 	uint32_t left; /* `sequence` when runs before that were left for good; 0: never */
+	uint32_t n_records;
+	void *records[EB_MOST_RECORDS]; /* of ring buffers, reserved and not finished; NULL from n_records on */
 };
 
 extern __thread struct eb_thread eb_thread __attribute__((tls_model("initial-exec")));

@@ -13,7 +13,7 @@ TESTS = HOOK / "tests"
 CASES: dict[str, tuple[str, ...]] = {
     "calls": (
         "registers", "arguments", "skipping", "redirecting", "several", "recursion", "tail_calls",
-        "handler_calls_hooked", "probe", "refused",
+        "handler_calls_hooked", "probe", "probes_without_room", "refused",
     ),
     "leaving": (
         "exceptions", "deep_exception", "backtraces", "jumping", "coroutines", "thread_ends", "children",

@@ -80,5 +80,5 @@ def test_exported_functions_are_hookable(built: Built, library: str) -> None:
 def test_code_without_hits_passes_sanitizers(built: Built, tmp_path: Path) -> None:
     """Decoding, choosing, patching and unhooking, with AddressSanitizer and UBSan."""
     program = built.sanitized(tmp_path)
-    for case in ("arguments", "several", "probe", "refused"):
+    for case in ("arguments", "several", "probe", "probes_without_room", "refused"):
         assert run([program, case], {"ASAN_OPTIONS": "detect_leaks=0"}).splitlines()[-1] == "OK"

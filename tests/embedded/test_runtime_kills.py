@@ -11,7 +11,7 @@ import pytest
 
 from .compile import LIBBPF, bpf_object, program
 from .conftest import Segment
-from .talk import Program
+from .talk import Program, eventually
 
 CALLS, THREADS = 150, 3
 
@@ -39,7 +39,7 @@ def start(built: Path, segment: Segment) -> subprocess.Popen[bytes]:
 
 def kill_a_target(built: Path, segment: Segment, loader: Program, moment: float) -> None:
     target = start(built, segment)
-    while loader.ask("read") == "records 0":
+    while loader.ask("read").endswith("records 0"):
         time.sleep(0.001)
     time.sleep(moment)
     target.kill()
@@ -71,7 +71,7 @@ def kill_loaders(built: Path, segment: Segment, times: int) -> None:
     for number in range(times):
         loader = load(built, segment)
         target = start(built, segment)
-        while loader.ask("read") == "records 0":
+        while loader.ask("read").endswith("records 0"):
             time.sleep(0.001)
         time.sleep(moments.uniform(0, 0.02))
         loader.kill()
@@ -87,16 +87,55 @@ def kill_loaders(built: Path, segment: Segment, times: int) -> None:
         assert not segment.file.exists()
 
 
-@pytest.mark.long  # one hit in some 20,000 after a kill is refused its ring-buffer record (bad14); the cause is not known yet
+def test_a_reader_who_never_waits_gets_past_what_a_dead_writer_left(built: Path, segment: Segment) -> None:
+    """It had reserved a record, and then others came behind it."""
+    loader = load(built, segment)
+    target = subprocess.Popen([built / "target", "0", "1", "stay"], env=segment.target())
+    eventually(lambda: loader.ask("read").startswith("waiting records 0"), "a record is reserved")
+    subprocess.run([built / "target", str(CALLS), str(THREADS)], env=segment.target(), check=True)
+    assert loader.ask("read") == f"waiting records 0 good0 {CALLS * THREADS}"
+    target.kill()
+    target.wait()
+    all_is_well(built, segment, loader)
+    loader.end_input()
+    assert loader.process.wait() == 0
+
+
+def test_a_program_ends_with_its_last_thread(built: Path, segment: Segment) -> None:
+    """The first thread has left by pthread_exit; the agent's own thread keeps nobody from ending, nor the loader's."""
+    loader = load(built, segment)
+    argv = [built / "target", str(CALLS), str(THREADS), "leave"]
+    assert subprocess.run(argv, env=segment.target(), timeout=20, check=False).returncode == 0
+    assert loader.ask("read") == f"records {CALLS * THREADS} good0 {CALLS * THREADS}"
+    loader.end_input(b"leave\n")
+    assert loader.process.wait(20) == 0
+
+
+def test_an_exec_without_the_agent_is_waited_for_by_nobody(built: Path, segment: Segment) -> None:
+    """The process lives on, but what it was when it counted itself in does not hear that something is to be attached."""
+    target = subprocess.Popen(["/bin/sh", "-c", "exec env -u LD_PRELOAD sleep 100"], env=segment.target())
+    try:
+        eventually(lambda: Path(f"/proc/{target.pid}/comm").read_text() == "sleep\n", "it is another program")
+        assert segment.file.exists()
+        loader = load(built, segment)
+        all_is_well(built, segment, loader)
+        loader.end_input()
+        assert "did not answer" not in loader.errors()
+        assert not segment.file.exists()
+    finally:
+        target.kill()
+        target.wait()
+
+
 def test_targets_killed_anywhere_leave_maps_that_work(built: Path, segment: Segment) -> None:
-    kill_targets(built, segment, 8)
+    kill_targets(built, segment, 40)
 
 
 def test_loaders_killed_anywhere_leave_nothing(built: Path, segment: Segment) -> None:
     kill_loaders(built, segment, 4)
 
 
-@pytest.mark.long  # 160 kills take a minute
-def test_a_hundred_and_sixty_kills(built: Path, segment: Segment) -> None:
-    kill_targets(built, segment, 120)
-    kill_loaders(built, segment, 40)
+@pytest.mark.long  # a minute
+def test_a_thousand_kills(built: Path, segment: Segment) -> None:
+    kill_targets(built, segment, 900)
+    kill_loaders(built, segment, 100)

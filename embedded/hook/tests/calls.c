@@ -300,11 +300,67 @@ static void probe(void)
 	CHECK(strstr(error, "not the address of a function"));
 }
 
+/* Probed nops where no jump fits: behind the first the next instruction is jumped to, behind the second the function ends. */
+long crowded(long n);
+long at_end(long n);
+extern char crowded_nop[], at_end_nop[];
+__asm__(".globl crowded\n.type crowded, @function\ncrowded:\n.cfi_startproc\n"
+	"	lea (%rdi,%rdi), %rax\n	add $10, %rdi\n	jc crowded_again\ncrowded_nop:\n	nop\n"
+	"crowded_again:	add $1, %rax\n	dec %rdi\n	cmp $10, %rdi\n	jg crowded_again\n	ret\n"
+	".cfi_endproc\n.size crowded, .-crowded\n"
+	".globl at_end\n.type at_end, @function\nat_end:\n.cfi_startproc\n"
+	"	mov %rdi, %rax\n	movl $7, -4(%rsp)\nat_end_nop:\n	nop\n.cfi_endproc\n.size at_end, .-at_end\n"
+	"goes_on:\n.cfi_startproc\n	add -4(%rsp), %eax\n	ret\n.cfi_endproc\n.size goes_on, .-goes_on\n");
+
+static void read_crowded(struct eb_regs *regs, void *user)
+{
+	CHECK_EQUAL(regs->ip, crowded_nop);
+	CHECK_EQUAL(regs->ax, 2 * (regs->di - 10)); /* what comes before it has been done */
+	*(long *)user += (long)regs->di;
+}
+
+static void probes_without_room(void)
+{
+	unsigned char before[16];
+	struct counts counts = {};
+	long sum = 0;
+	struct eb_hook *hook, *second, *end;
+
+	memcpy(before, crowded, 16);
+	hook = must_hook(crowded_nop, read_crowded, NULL, &sum);
+	for (long i = 1; i < 100; i++)
+		CHECK_EQUAL(crowded(i), 3 * i);
+	CHECK_EQUAL(sum, 99 * 50 + 99 * 10);
+	CHECK_EQUAL(crowded(-1), -1); /* past the probe */
+	CHECK_EQUAL(sum, 99 * 50 + 99 * 10);
+	second = must_hook(crowded_nop, count_entry, NULL, &counts);
+	crowded(5);
+	CHECK_EQUAL(counts.entries, 1);
+	CHECK_EQUAL(eb_unhook(hook), 0);
+	crowded(5);
+	CHECK_EQUAL(counts.entries, 2);
+	CHECK_EQUAL(eb_unhook(second), 0);
+	CHECK(!memcmp(before, crowded, 16));
+	CHECK_EQUAL(crowded(7), 21);
+	hook = must_hook(crowded_nop, read_crowded, NULL, &sum); /* with what was made the first time */
+	sum = 0;
+	CHECK_EQUAL(crowded(1), 3);
+	CHECK_EQUAL(sum, 11);
+	CHECK_EQUAL(eb_unhook(hook), 0);
+	end = must_hook(at_end_nop, count_entry, NULL, &counts);
+	CHECK_EQUAL(at_end(5), 12);
+	CHECK_EQUAL(counts.entries, 3);
+	CHECK_EQUAL(eb_unhook(end), 0);
+	CHECK_EQUAL(at_end(5), 12);
+}
+
 #define ODD(name, code) \
 	void name(void); \
 	__asm__(".globl " #name "\n.type " #name ", @function\n.p2align 4\n" #name ":\n.cfi_startproc\n" code \
 		"\n.cfi_endproc\n.size " #name ", .-" #name "\n")
 ODD(loops_inside, "nop\n loops_there: dec %edi\n nop\n nop\n nop\n nop\n jnz loops_there\n ret");
+ODD(after_call, "jmp after_call_there\n call has_breakpoint\n .globl after_call_nop\nafter_call_nop: nop\n after_call_there: ret");
+extern char after_call_nop[];
 ODD(has_breakpoint, "int3\n nop\n nop\n nop\n nop\n ret");
 ODD(has_unknown, ".byte 0x06, 0x06, 0x06, 0x06, 0x06, 0x06\n ret");
 ODD(has_transaction, "xbegin . + 100\n ret");
@@ -333,6 +389,7 @@ static void refused(void)
 
 	check_refused(loops_inside, 0, "jumped into");
 	check_refused(has_table, 0, "jumped into");
+	check_refused(after_call_nop, 0, "jumped into");
 	check_refused(has_breakpoint, 0, "breakpoint");
 	check_refused(has_unknown, 0, "no known instruction");
 	check_refused(has_transaction, 0, "cannot be moved");
@@ -352,6 +409,7 @@ static const struct test_case cases[] = {
 	{ "registers", registers },   { "arguments", arguments },   { "skipping", skipping },
 	{ "redirecting", redirecting }, { "several", several },	    { "recursion", recursion },
 	{ "tail_calls", tail_calls }, { "handler_calls_hooked", handler_calls_hooked }, { "probe", probe },
+	{ "probes_without_room", probes_without_room },
 	{ "refused", refused },
 };
 

@@ -1,6 +1,6 @@
 /*
  * One program that works on maps of every kind that has something to break. A hit that finds all as it should be adds to `good`;
- * the number of what was not is noted in `bad`.
+ * the number of what was not is noted in `bad`. Another takes its time between reserving a record and submitting it.
  */
 #include <linux/bpf.h>
 #include <linux/errno.h>
@@ -132,5 +132,29 @@ int everything(struct pt_regs *ctx)
 		bad = 14;
 	}
 	add(bad);
+	return 0;
+}
+
+static long step(__u32 number, void *unused)
+{
+	return 0;
+}
+
+static long steps(__u32 number, void *unused)
+{
+	bpf_loop(1 << 23, step, unused, 0);
+	return 0;
+}
+
+SEC("uprobe")
+int slow(struct pt_regs *ctx)
+{
+	__u64 *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
+
+	if (!record)
+		return 0;
+	bpf_loop(1 << 10, steps, NULL, 0);
+	*record = 0;
+	bpf_ringbuf_submit(record, 0);
 	return 0;
 }

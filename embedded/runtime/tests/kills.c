@@ -1,17 +1,22 @@
 /*
- * Loads kills.bpf.o, attaches it to `work` of a target, and answers: "read" with what was counted, after it has worked on all of the
- * maps itself and emptied the ring; "reset". Usage: kills OBJECT TARGET
+ * Loads kills.bpf.o, attaches it to `work` and `stay` of a target, and answers: "read" with what was counted, after it has worked on all of the
+ * maps itself and emptied the ring; "reset"; "leave" ends its only thread. It never waits for the ring, so that nobody but the
+ * runtime itself can find what a killed target has left there unfinished. Usage: kills OBJECT TARGET
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <time.h>
 
 static struct bpf_object *object;
 static uint64_t records;
+static uint64_t *positions[2]; /* the consumer's and the producer's */
 
 static int map(const char *name)
 {
@@ -48,11 +53,25 @@ static void work_on_maps(void)
 	check("stack", bpf_map_lookup_and_delete_elem(map("stack"), NULL, value));
 }
 
+/* Reads until nothing is left, for two seconds at most. */
+static void empty(struct ring_buffer *ring)
+{
+	const struct timespec pause = { 0, 1000000 };
+
+	for (int i = 0; i < 2000; i++) {
+		check("ring", ring_buffer__consume(ring) < 0);
+		if (__atomic_load_n(positions[0], __ATOMIC_ACQUIRE) == __atomic_load_n(positions[1], __ATOMIC_ACQUIRE))
+			return;
+		nanosleep(&pause, NULL);
+	}
+	printf("BAD ring: blocked ");
+}
+
 static void report(struct ring_buffer *ring)
 {
 	work_on_maps();
-	check("ring", ring_buffer__consume(ring) < 0);
-	printf("records %lu", records);
+	ring_buffer__consume(ring);
+	printf("%srecords %lu", *positions[0] < *positions[1] ? "waiting " : "", records);
 	for (uint32_t i = 0; i < 16; i++) {
 		uint64_t count = 0;
 
@@ -68,7 +87,7 @@ static void reset(struct ring_buffer *ring)
 {
 	uint64_t zero = 0;
 
-	ring_buffer__consume(ring);
+	empty(ring);
 	records = 0;
 	for (uint32_t i = 0; i < 16; i++)
 		bpf_map_update_elem(map("counts"), &i, &zero, BPF_ANY);
@@ -76,19 +95,28 @@ static void reset(struct ring_buffer *ring)
 	fflush(stdout);
 }
 
+static int attach(const char *program, const char *function, const char *file)
+{
+	LIBBPF_OPTS(bpf_uprobe_opts, options, .func_name = function);
+	struct bpf_program *found = bpf_object__find_program_by_name(object, program);
+
+	return bpf_program__attach_uprobe_opts(found, -1, file, 0, &options) != NULL;
+}
+
 int main(int argc, char **argv)
 {
-	LIBBPF_OPTS(bpf_uprobe_opts, options, .func_name = "work");
 	struct ring_buffer *ring;
 	char line[64];
 
 	object = argc == 3 ? bpf_object__open_file(argv[1], NULL) : NULL;
-	if (!object || bpf_object__load(object) ||
-	    !bpf_program__attach_uprobe_opts(bpf_object__next_program(object, NULL), -1, argv[2], 0, &options) ||
+	if (!object || bpf_object__load(object) || !attach("everything", "work", argv[2]) || !attach("slow", "stay", argv[2]) ||
 	    !(ring = ring_buffer__new(map("ring"), on_record, NULL, NULL))) {
 		printf("FAILED %s\n", strerror(errno));
 		return 1;
 	}
+	for (int i = 0; i < 2; i++)
+		if ((positions[i] = mmap(NULL, 4096, PROT_READ, MAP_SHARED, map("ring"), i * 4096)) == MAP_FAILED)
+			return 1;
 	printf("READY\n");
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin)) {
@@ -96,6 +124,8 @@ int main(int argc, char **argv)
 			report(ring);
 		else if (!strcmp(line, "reset\n"))
 			reset(ring);
+		else if (!strcmp(line, "leave\n"))
+			pthread_exit(NULL);
 	}
 	return 0;
 }

@@ -4,6 +4,8 @@
  */
 #include "runtime/helpers.h"
 #include "runtime/map.h"
+#include "runtime/process.h"
+#include "runtime/ring.h"
 #include "runtime/thread.h"
 
 #include <pthread.h>
@@ -11,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define THREADS 4
@@ -248,6 +252,25 @@ static void *consume_all(void *unused)
 	return unused;
 }
 
+/* A longjmp out of a signal's handler leaves a record, or the lock, with a thread that lives on; others may have records behind it. */
+static void *leave(void *unused)
+{
+	uint64_t token, before = sum, n = 0, first, *second;
+
+	first = eb_ringbuf_reserve((uint64_t)shared, 8, 0, 0, 0);
+	second = (uint64_t *)eb_ringbuf_reserve((uint64_t)shared, 8, 0, 0, 0);
+	*second = 5;
+	require(first && second, "room", first);
+	eb_ringbuf_submit((uint64_t)second, 0, 0, 0, 0);
+	require(consume(shared, &sum) == 0, "blocked", n);
+	require(eb_acquire(&shared->ring->lock, &token), "the lock", 0);
+	eb_thread_left();
+	require(consume(shared, &sum) == 1 && sum == before + 5, "left behind", sum);
+	require(eb_acquire(&shared->ring->lock, &token), "the lock that was left", 0);
+	eb_release(&shared->ring->lock, token);
+	return unused;
+}
+
 static void rings(void)
 {
 	pthread_t consumer;
@@ -260,13 +283,70 @@ static void rings(void)
 	consumed += consume(shared, &sum);
 	require(produced && consumed == produced, "records", consumed);
 	require(sum == expected, "their content", sum);
+	pthread_create(&consumer, NULL, leave, NULL);
+	pthread_join(consumer, NULL);
 	printf("%s: ok\n", shared->kind->name);
+}
+
+static void *sleep_for_long(void *pipe)
+{
+	char byte = 0;
+
+	require(write(*(int *)pipe, &byte, 1) == 1, "write", 0);
+	for (;;)
+		pause();
+	return NULL;
+}
+
+/* One whose first thread has ended lives on; one that was killed does not, though nobody has waited for it yet. */
+static void processes(void)
+{
+	struct timespec moment = { 0, 1000000 };
+	int pipes[2], tries = 0;
+	uint64_t start, image;
+	siginfo_t info;
+	char byte;
+	pid_t child;
+
+	require(!pipe(pipes), "pipe", 0);
+	child = fork();
+	if (!child) {
+		pthread_t thread;
+
+		pthread_create(&thread, NULL, sleep_for_long, &pipes[1]);
+		pthread_exit(NULL);
+	}
+	require(read(pipes[0], &byte, 1) == 1, "read", 0);
+	for (char state = 0; state != 'Z' && tries < 10000; tries++) {
+		char path[64], line[256] = "";
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/proc/%d/stat", child);
+		file = fopen(path, "r");
+		require(file && fgets(line, sizeof(line), file), "stat", 0);
+		fclose(file);
+		state = strrchr(line, ')')[2];
+		nanosleep(&moment, NULL);
+	}
+	require(tries < 10000, "the first thread has ended", 0);
+	start = eb_process_start((uint32_t)child, NULL);
+	require(start && eb_process_is((uint32_t)child, start, 0), "lives", start);
+	require(!eb_process_is((uint32_t)child, start - 1, 0), "another one", start);
+	start = eb_process_start((uint32_t)getpid(), &image);
+	require(image && eb_process_is((uint32_t)getpid(), start, image), "what we are", image);
+	require(!eb_process_is((uint32_t)getpid(), start, image + 1), "what we were before", image);
+	kill(child, SIGKILL);
+	waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT);
+	require(!eb_process_is((uint32_t)child, 0, 0), "dead", (uint64_t)child);
+	waitpid(child, NULL, 0);
+	printf("processes: ok\n");
 }
 
 int main(int argc, char **argv)
 {
 	rounds = argc == 3 ? (unsigned)atoi(argv[2]) : 0;
 	require(rounds && !eb_segment_open(argv[1], EB_LOADER), "usage: stress SEGMENT ROUNDS", 0);
+	processes();
 	signal(SIGUSR1, on_signal);
 	hashes(BPF_MAP_TYPE_HASH, 8);
 	hashes(BPF_MAP_TYPE_HASH, 4);
