@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ def of_kernel(loaded: Mapping[str, Any], backend: str | None) -> Evidence:
     """The kernel tells by the length of the machine code that it made of each program."""
     programs = loaded["programs"]
     compiled = bool(programs) and all(program.get("jited_length") for program in programs)
-    return Evidence("kernel-jit" if compiled else "kernel-interpreter", backend)
+    return Evidence("kernel-jit" if compiled else "kernel-interpreter", backend, {"verification": ["kernel"]})
 
 
 def of_status(path: Path) -> Evidence:
@@ -56,8 +56,14 @@ def of_status(path: Path) -> Evidence:
     others = sorted({str(one["engine"]) for one in programs if one.get("engine", engine) != engine})
     if not wrong and others:
         wrong = f"the agent's engine is {engine}, but programs were compiled by {', '.join(others)}"
-    details = {"verification": sorted({str(one.get("verification")) for one in programs})}
-    return Evidence(engine, backend, details, wrong)
+    return Evidence(engine, backend, _verification(programs), wrong)
+
+
+def _verification(programs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return who has verified the programs, and why nobody has if that is so, as far as they say."""
+    told = {"verification": sorted({str(one["verification"]) for one in programs if one.get("verification")})}
+    why = sorted({str(one.get("verification_reason")) for one in programs if one.get("verification") == "unverified"})
+    return {**told, "unverified_because": why} if why else told
 
 
 def of_log(log: Log, work: Path, backend: str | None) -> Evidence:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bpfbench.report.numbers import counted, duration, percent, significant
-from bpfbench.report.rows import reasons
+from bpfbench.report.rows import reasons, unverified
 from bpfbench.resultview import Part, View
 
 STATUSES = ("ok", "failed", "unsupported", "skipped")
@@ -18,7 +18,10 @@ VERDICTS = ("better", "worse", "same", "inconclusive")
 
 @dataclass(frozen=True, slots=True)
 class ArmFacts:
-    """An arm: its status, how many cases are ok and so on, and (reason, titles of the cases it holds for)."""
+    """An arm: its status, how many cases are ok and so on, and (reason, titles of the cases it holds for).
+
+    Reasons are why cases are not ok, and why programs ran that no verifier has accepted.
+    """
 
     title: str
     colour: str
@@ -35,16 +38,25 @@ def arm_facts(result: Part) -> list[ArmFacts]:
         cells = [view.cells[case, name] for case in view.cases]
         counts = Counter(cell["status"] for cell in cells)
         told = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+        bare = {f"programs ran unverified: {reason}": cases for reason, cases in unverified(cells).items()}
         why = [
             (
                 reason,
                 "all cases" if len(cases) == len(cells) else ", ".join(_title(view, case) for case in cases),
             )
-            for reason, cases in reasons(cells).items()
+            for reason, cases in (reasons(cells) | bare).items()
         ]
         text = f"{told} of {counted(len(cells), 'case')}"
         found.append(ArmFacts(arm["title"], arm["colour"], arm["status"], text, tuple(why)))
     return found
+
+
+def unverified_arms(result: Part) -> list[str]:
+    """Return the titles of the arms on which programs ran that no verifier has accepted."""
+    view = View(result)
+    return [
+        str(arm["title"]) for name, arm in view.arms.items() if unverified(view.cells[case, name] for case in view.cases)
+    ]
 
 
 def _title(view: View, case: str) -> str:

@@ -114,6 +114,9 @@ def _warnings(result: Part) -> list[str]:
         found.append("Only a selection of arms or cases was measured.")
     if result["overrides"]:
         found.append(f"Measured with local stand-ins for {', '.join(sorted(result['overrides']))}.")
+    bare = facts.unverified_arms(result)
+    if bare:
+        found.append(f"Programs ran that no verifier has accepted, on {' and '.join(bare)}.")
     if result["noise"]["verdict"] != "quiet":
         steal = percent(result["noise"]["steal"])
         found.append(f"The machine was {result['noise']['verdict']} (steal {steal}).")

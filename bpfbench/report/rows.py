@@ -19,7 +19,8 @@ def rows(result: Part) -> list[dict[str, Any]]:
     """Return one flat object per cell and metric.
 
     A cell that is not ok has one, for the primary metric, without figures. ``low`` and ``high``
-    bound the interval of the median. Figures are in ``unit``.
+    bound the interval of the median. Figures are in ``unit``. ``verification`` says who has
+    verified the programs: ``unverified``: nobody; None: there were none, or the runtime does not say.
     """
     view = View(result)
     found = []
@@ -53,6 +54,7 @@ def _row(result: Part, cell: Part, metric: Part) -> dict[str, Any]:
         "proof": {"expected": proof["expected"], "observed": proof["observed"]} if proof else None,
         "engine": cell["engine"],
         "backend": cell["backend"],
+        "verification": "; ".join(cell["evidence"].get("verification", ())) or None,
         "profile": result["profile"],
     }
 
@@ -130,7 +132,8 @@ def _arm_lines(view: View, width: int, paint: Paint) -> list[str]:
         room = max(12, width - indent - 15)
         first, *more = textwrap.wrap(f"{told} of {counted(len(cells), 'case')}", room)
         lines += [f"  {head}{first}", *(" " * (indent + 15) + line for line in more)]
-        for reason, cases in reasons(cells).items():
+        bare = {f"unverified programs: {reason}": cases for reason, cases in unverified(cells).items()}
+        for reason, cases in (reasons(cells) | bare).items():
             said = f"{', '.join(clean(case) for case in cases)}: {clean(reason)}"
             if len(cases) == len(cells):
                 said = clean(reason)
@@ -146,6 +149,15 @@ def reasons(cells: Iterable[Part]) -> dict[str, list[str]]:
     for cell in cells:
         if cell["status"] != "ok":
             found.setdefault(cell["reason"] or cell["status"], []).append(cell["case"])
+    return found
+
+
+def unverified(cells: Iterable[Part]) -> dict[str, list[str]]:
+    """Return why programs ran that no verifier has accepted: reason → names of cases, in order."""
+    found: dict[str, list[str]] = {}
+    for cell in cells:
+        for reason in cell["evidence"].get("unverified_because", ()):
+            found.setdefault(reason, []).append(cell["case"])
     return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bpfbench.drivers.evidence import of_log, of_status
+from bpfbench.drivers.evidence import of_kernel, of_log, of_status
 from bpfbench.model.types import Log
 
 TARGETS = ("{work}/target/run.log", "{work}/target/out")
@@ -71,6 +71,20 @@ def status(work, engine="llvm", **more):
 def test_a_status_proves_engine_and_backend(tmp_path):
     found = status(tmp_path)
     assert (found.engine, found.backend, found.wrong) == ("llvm", "gum", None)
+
+
+def test_a_status_says_who_has_verified_the_programs(tmp_path):
+    assert status(tmp_path).details == {"verification": ["kernel"]}
+    bare = {"program": "q", "verification": "unverified", "verification_reason": "not permitted", "error": None}
+    listed = [{"program": "p", "verification": "kernel", "error": None}, bare]
+    found = status(tmp_path, programs=listed)
+    assert found.wrong is None
+    assert found.details == {"verification": ["kernel", "unverified"], "unverified_because": ["not permitted"]}
+    assert status(tmp_path, programs=[{"program": "p", "error": None}]).details == {"verification": []}
+
+
+def test_the_kernel_runs_nothing_unverified():
+    assert of_kernel({"programs": [{"jited_length": 80}]}, "kernel-uprobe").details == {"verification": ["kernel"]}
 
 
 def test_what_speaks_against_a_status(tmp_path):

@@ -185,6 +185,17 @@ def test_warnings_stand_at_the_top(make):
     assert "**" not in report_markdown([quiet]).split("### Arms")[0]
 
 
+def test_unverified_programs_are_told_at_the_top_and_with_their_arm(make):
+    result = make(broken=False)
+    cell = next(cell for cell in result["cells"] if (cell["case"], cell["arm"]) == ("uprobe", "embedded"))
+    cell["evidence"] |= {"verification": ["unverified"], "unverified_because": ["bpf(2): Operation not permitted"]}
+    text, page = report_markdown([result]), report_html([result])
+    assert "no verifier has accepted, on embedded." in text[: text.index("### Arms")]
+    assert "programs ran unverified: bpf(2): Operation not permitted" in text.replace("\\", "")
+    assert "no verifier has accepted, on embedded." in page and "programs ran unverified: bpf(2)" in page
+    assert "verifier" not in report_markdown([make(broken=False)])
+
+
 def test_verdicts_are_counted_and_not_canned(result):
     turned = copy.deepcopy(result)
     for item in turned["comparisons"]:

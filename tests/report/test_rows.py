@@ -12,7 +12,7 @@ from bpfbench.report.rows import columns_of, rows, terminal_table
 
 KEYS = {
     "experiment", "case", "arm", "status", "reason", "metric", "unit", "direction", "n", "mean", "median",
-    "low", "high", "proof", "engine", "backend", "profile",
+    "low", "high", "proof", "engine", "backend", "verification", "profile",
 }  # fmt: skip
 
 
@@ -36,6 +36,18 @@ def test_a_row_tells_what_the_cell_says(result):
     assert [row["low"], row["high"]] == summary["median_ci"]
     assert row["proof"] == {key: cell["proof"][key] for key in ("expected", "observed")}
     assert (row["unit"], row["direction"], row["profile"]) == ("ns", "lower", "quick")
+
+
+def test_a_row_says_who_has_verified_its_programs(make):
+    result = make(broken=False)
+    for cell in result["cells"]:
+        if cell["arm"] == "kernel":
+            cell["evidence"]["verification"] = ["kernel"]
+        elif cell["arm"] == "embedded":
+            cell["evidence"] |= {"verification": ["kernel", "unverified"], "unverified_because": ["not permitted"]}
+    told = {row["arm"]: row["verification"] for row in rows(result)}
+    assert told == {"native": None, "kernel": "kernel", "embedded": "kernel; unverified"}
+    assert terminal_table([result], 100, False).count("unverified programs: not permitted") == 1
 
 
 def test_rows_of_cells_that_are_not_ok_have_a_reason_and_no_figure(result):
