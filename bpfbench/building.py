@@ -243,6 +243,12 @@ def output_of(context: Context, name: str) -> Output | None:
     return Output(item.id, item.tree, item.hash, item.meta.get("about", {})) if item else None
 
 
+def glimpse(context: Context, name: str) -> str:
+    """Return which output of a package would be executed, or why it is missing."""
+    output = output_of(context, name)
+    return f"{name}: {output.id} {output.hash}" if output else f"{name}: {unavailable(context, context.model.packages[name])}"
+
+
 def given_build(context: Context, package: Package) -> Path | None:
     """Return the build tree that was given in place of building a package."""
     path = context.words.overrides.get(f"{package.name}-build")

@@ -87,6 +87,12 @@ class Context:
         """What was found of packages' outputs, by name: for a glance alone, and forgotten when a task has run."""
         return {}
 
+    def moved(self) -> None:
+        """Forget what was seen at a glance: a task has begun or ended."""
+        self.glimpsed.clear()
+        if "glances" in self.__dict__:
+            self.glances.forget()
+
     @cached_property
     def glances(self) -> Glances:
         """How tasks stood when they were last looked at closely."""

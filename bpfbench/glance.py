@@ -17,14 +17,14 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 from bpfbench.store.files import write_cache
 
-FORMAT = 1
+FORMAT = 2
 SETTLED = 50_000_000
 """Nanoseconds. What changed more recently than this before a look may have changed after it without its stamp showing it."""
 KEPT = 6
@@ -32,16 +32,17 @@ KEPT = 6
 
 _Verdict = tuple[bool, str, list[str], str]
 """Up to date or not; what it was made from besides files; the paths; the digest of their stamps."""
+_Stamp = tuple[int, int, int]
+"""What a change of a file changes: its ctime does not stay as it is, and another file has another number."""
 
 
-class Looked(Protocol):
-    """A step, as far as a glance needs it."""
+Look = Callable[[], tuple[bool, list[str]]]
+"""Looks closely: returns whether a step is up to date, and every path that this depends on, there or not."""
 
-    def glimpse(self) -> str:
-        """Return in words what the step is made from besides files and what all steps of a call share."""
 
-    def look(self) -> tuple[bool, list[str]]:
-        """Look closely: return whether the step is up to date, and every path that this depends on, there or not."""
+def nothing() -> str:
+    """Return the glimpse of a step that is made from files alone, and from what all steps of a call share."""
+    return ""
 
 
 class Glances:
@@ -50,19 +51,24 @@ class Glances:
     def __init__(self, folder: Path, call: str) -> None:
         self._file = folder / f"{hashlib.sha256(f'{FORMAT} {call}'.encode()).hexdigest()[:32]}.json"
         self._known = _load(self._file)
+        self._seen: dict[str, _Stamp | None] = {}
         self._fresh = False
 
-    def uptodate(self, name: str, step: Looked) -> bool:
-        """Whether a step is up to date. Raises what a close look raises."""
+    def uptodate(self, name: str, glimpse: Callable[[], str], look: Look) -> bool:
+        """Whether a step is up to date; ``glimpse`` says in words what it is made from besides files. Raises what a close look raises."""
         known = self._known.get(name)
-        if known and known[1] == step.glimpse():
-            stamps = stamps_of(known[2])
+        if known and known[1] == glimpse():
+            stamps = stamps_of(known[2], self._seen)
             if stamps is not None and stamps[0] == known[3]:
                 return known[0]
         begun = time.time_ns()
-        verdict, paths = step.look()
-        self._remember(name, (verdict, step.glimpse(), paths), begun - SETTLED)
+        verdict, paths = look()
+        self._remember(name, (verdict, glimpse(), paths), begun - SETTLED)
         return verdict
+
+    def forget(self) -> None:
+        """Look at every file again: a task may have changed it."""
+        self._seen.clear()
 
     def _remember(self, name: str, seen: tuple[bool, str, list[str]], settled: int) -> None:
         stamps = stamps_of(seen[2])
@@ -87,28 +93,40 @@ class Glances:
                 path.unlink()
 
 
-def stamps_of(paths: Sequence[str]) -> tuple[str, int, bool] | None:
+def stamps_of(paths: Sequence[str], seen: dict[str, _Stamp | None] | None = None) -> tuple[str, int, bool] | None:
     """Return a digest of what ``paths`` look like, the latest change of any, whether any is missing; None where that cannot be told.
 
     What is missing from a directory that is among the paths does not count as missing: the directory shows when it appears.
+    ``seen`` holds the stamps of paths that need not be looked at again, and is added to.
     """
-    told: list[object] = []
+    told = array("q")
     latest, missing = 0, False
-    lstat = os.lstat
+    seen = {} if seen is None else seen
     for path in paths:
-        try:
-            info = lstat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            missing = missing or os.path.dirname(path) not in paths  # noqa: PTH120
-            told.append(None)
-        except OSError:
-            return None
+        if path in seen:
+            stamp = seen[path]
         else:
-            changed = info.st_ctime_ns
-            told += (info.st_mode, info.st_size, info.st_mtime_ns, changed, info.st_ino)
-            if changed > latest:
-                latest = changed
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:32], latest, missing
+            try:
+                stamp = seen[path] = _stamp(path)
+            except OSError:
+                return None
+        if stamp is None:
+            missing = missing or os.path.dirname(path) not in paths  # noqa: PTH120
+            told.append(-1)
+        else:
+            told.extend(stamp)
+            if stamp[0] > latest:
+                latest = stamp[0]
+    return hashlib.sha256(told).hexdigest()[:32], latest, missing
+
+
+def _stamp(path: str) -> _Stamp | None:
+    """Return a path's stamp, None where nothing is."""
+    try:
+        info = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return info.st_ctime_ns, info.st_ino, info.st_size
 
 
 def below(path: str) -> Iterator[str]:

@@ -91,16 +91,6 @@ class MeasureStep:
         # Up to date means that the item last taken is the one of the present key: no need to find it again.
         return self._result(samples.last()).standing() if standing.uptodate else standing
 
-    def glimpse(self) -> str:
-        """Return which outputs would be measured, and why others are missing."""
-        known, told = self.context.glimpsed, []
-        for name in self.context.packages(self.subject):
-            if name not in known:
-                output = self.output(name)
-                known[name] = f"{output.id} {output.hash}" if output else str(self.missing(name))
-            told.append(f"{name}: {known[name]}")
-        return "\n".join(told)
-
     def look(self) -> tuple[bool, list[str]]:
         """Say whether both items are up to date, and name every path that this depends on."""
         samples = self._samples()

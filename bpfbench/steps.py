@@ -98,10 +98,6 @@ class Step:
         """Say whether there is something to do, and why."""
         return self._standing(self.key())
 
-    def glimpse(self) -> str:
-        """Return what the key is made of besides files and what all steps share: nothing."""
-        return ""
-
     def look(self) -> tuple[bool, list[str]]:
         """Say whether it is up to date, and name every path that this depends on."""
         key = self.key()

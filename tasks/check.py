@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bpfbench.context import Context, current
+from bpfbench.glance import nothing
 from tasks.task import task_of, unless_empty
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def task_checks() -> Iterator[dict[str, Any]]:
     for experiment in context.chosen:
         step = functools.partial(_step, context, experiment.name)
         doc = f"check the result of {experiment.name}"
-        yield task_of(f"check_{experiment.name}", doc, step, [f"run_{experiment.name}"], at_a_glance=True)
+        yield task_of(f"check_{experiment.name}", doc, step, [f"run_{experiment.name}"], glimpse=nothing)
 
 
 def _step(context: Context, experiment: str) -> Step:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bpfbench.context import Context, current
+from bpfbench.glance import nothing
 from tasks.task import clean_view, task_of, unless_empty
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def task_figures() -> Iterator[dict[str, Any]]:
     for experiment in context.chosen:
         step = functools.partial(_step, context, experiment.name)
         after = [f"check_{experiment.name}"]
-        yield task_of(f"figure_{experiment.name}", f"draw {experiment.name}", step, after, at_a_glance=True, clean=[clean_view(step)])
+        yield task_of(f"figure_{experiment.name}", f"draw {experiment.name}", step, after, glimpse=nothing, clean=[clean_view(step)])
 
 
 def _step(context: Context, experiment: str) -> Step:

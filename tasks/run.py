@@ -20,8 +20,19 @@ def task_runs() -> Iterator[dict[str, Any]]:
     for experiment in context.chosen:
         after = [f"build_{name}" for name in context.packages(experiment.name)]
         after += [f"system:{experiment.name}"] * bool(experiment.needs)
-        step = functools.partial(_step, context, experiment.name)
-        yield task_of(f"run_{experiment.name}", f"measure: {experiment.title}", step, after, at_a_glance=True)
+        step, glimpse = functools.partial(_step, context, experiment.name), functools.partial(_glimpse, context, experiment.name)
+        yield task_of(f"run_{experiment.name}", f"measure: {experiment.title}", step, after, glimpse=glimpse)
+
+
+def _glimpse(context: Context, experiment: str) -> str:
+    """Return which outputs would be measured, and why others are missing."""
+    known, names = context.glimpsed, context.packages(experiment)
+    for name in names:
+        if name not in known:
+            from bpfbench.building import glimpse
+
+            known[name] = glimpse(context, name)
+    return "\n".join([known[name] for name in names])
 
 
 def _step(context: Context, experiment: str) -> MeasureStep:

@@ -68,14 +68,15 @@ class Uptodate:
 
     __signature__ = inspect.Signature()
 
-    def __init__(self, name: str, make: Callable[[], Step | MeasureStep], *, at_a_glance: bool) -> None:
-        self._name, self._make, self._at_a_glance = name, make, at_a_glance
+    def __init__(self, name: str, make: Callable[[], Step | MeasureStep], glimpse: Callable[[], str] | None) -> None:
+        self._name, self._make, self._glimpse = name, make, glimpse
 
     def __call__(self) -> bool:
         """Whether the item of the present key is realised, intact and shown."""
         try:
-            step = self._make()
-            return context.current().glances.uptodate(self._name, step) if self._at_a_glance else step.standing().uptodate
+            if self._glimpse is None:
+                return self._make().standing().uptodate
+            return context.current().glances.uptodate(self._name, self._glimpse, lambda: self._make().look())
         except BenchError:
             return False  # the action meets the same error, and fails this task alone with it
 
@@ -98,18 +99,19 @@ class StepOf:
 
 
 def task_of(
-    name: str, doc: str, step: Callable[[], Step | MeasureStep], after: Iterable[str] = (), *, at_a_glance: bool = False, **more: Any
-) -> dict[str, Any]:
+    name: str, doc: str, step: Callable[[], Step | MeasureStep], after: Iterable[str] = (),
+    *, glimpse: Callable[[], str] | None = None, **more: Any,
+) -> dict[str, Any]:  # fmt: skip
     """Return the doit task of a step; ``after`` names the tasks that make what it is made from.
 
-    ``at_a_glance``: the step tells all that it depends on, so that it need not be looked at closely each time.
+    ``glimpse``: the step tells all files that it depends on, and this what else, so that it need not be looked at closely each time.
     """
     made = StepOf(name, step)
     return {
         "basename": name,
         "doc": doc,
         "targets": [f"{context.current().pointers}{name}.json"],
-        "uptodate": [Uptodate(name, step, at_a_glance=at_a_glance)],
+        "uptodate": [Uptodate(name, step, glimpse)],
         "task_dep": list(after),
         "actions": [action(name, lambda progress: made().run(progress))],
         "meta": {"step": made},

@@ -45,7 +45,7 @@ def glances(tmp_path, call="call"):
 def look(tmp_path, step, call="call"):
     """Look as a call of its own would, and return the verdict and whether it took a close look."""
     before, made = step.looks, glances(tmp_path, call)
-    verdict = made.uptodate("task", step)
+    verdict = made.uptodate("task", step.glimpse, step.look)
     made.save()
     return verdict, step.looks > before
 
@@ -111,7 +111,7 @@ def test_what_changes_during_the_look_is_not_remembered(tmp_path, step):
 def test_up_to_date_without_its_files_is_not_remembered(tmp_path, step):
     step.look = lambda: (True, [str(step.tree), str(step.tree / "folder" / "absent")])
     made = glances(tmp_path)
-    assert made.uptodate("task", step)
+    assert made.uptodate("task", step.glimpse, step.look)
     made.save()
     assert not list((tmp_path / "state").rglob("*.json"))
 
@@ -119,12 +119,12 @@ def test_up_to_date_without_its_files_is_not_remembered(tmp_path, step):
 def test_what_is_missing_from_a_folder_that_is_watched_is_remembered(tmp_path, step):
     step.look = lambda: (True, [str(step.tree), str(step.tree / "absent")])
     made = glances(tmp_path)
-    assert made.uptodate("task", step)
+    assert made.uptodate("task", step.glimpse, step.look)
     made.save()
     step.look = lambda: (False, [])
-    assert glances(tmp_path).uptodate("task", step)
+    assert glances(tmp_path).uptodate("task", step.glimpse, step.look)
     (step.tree / "absent").write_text("")
-    assert not glances(tmp_path).uptodate("task", step)
+    assert not glances(tmp_path).uptodate("task", step.glimpse, step.look)
 
 
 def test_absence_is_remembered_as_long_as_it_lasts(tmp_path, step):
@@ -152,6 +152,17 @@ def test_a_broken_memory_is_no_memory(tmp_path, step, rubbish):
     assert look(tmp_path, step) == (True, False)
 
 
+def test_a_file_is_looked_at_once_until_something_moved(tmp_path, step):
+    look(tmp_path, step)
+    made = glances(tmp_path)
+    assert made.uptodate("task", step.glimpse, step.look)
+    (step.tree / "folder" / "file").write_text("y")
+    step.good = False
+    assert made.uptodate("task", step.glimpse, step.look)
+    made.forget()
+    assert not made.uptodate("task", step.glimpse, step.look)
+
+
 def test_an_error_of_the_close_look_is_raised_and_not_remembered(tmp_path, step):
     look(tmp_path, step)
     (step.tree / "folder" / "file").write_text("y")
@@ -166,7 +177,7 @@ def test_an_error_of_the_close_look_is_raised_and_not_remembered(tmp_path, step)
 
 def test_a_checkout_that_is_gone_is_not_made_again(tmp_path, step):
     made = glances(tmp_path)
-    made.uptodate("task", step)
+    made.uptodate("task", step.glimpse, step.look)
     shutil.rmtree(tmp_path / "state")
     made.save()
     assert not (tmp_path / "state").exists()

@@ -145,16 +145,6 @@ def test_a_package_that_cannot_be_had_is_part_of_what_is_asked(world):
     assert dict(world.step().request().missing) == {"uprobe": "its source is out of reach"}
 
 
-def test_a_glimpse_tells_what_would_be_executed(world):
-    before = world.step().glimpse()
-    assert HASH in before
-    world.outputs["uprobe"] = Output("1" * 32 + "-uprobe", world.root, HASH)
-    assert world.step().glimpse() != before
-    world.outputs.clear()
-    world.reasons["uprobe"] = "out of reach"
-    assert "out of reach" in world.step().glimpse()
-
-
 def test_a_close_look_names_everything_that_decides(planted):
     good, paths = planted.step().look()
     assert good

@@ -34,6 +34,7 @@ class BenchReporter(ConsoleReporter):  # type: ignore[misc]
 
     def execute_task(self, task: Task) -> None:
         """Say that a task starts."""
+        context.current().moved()
         if not task.actions:
             return
         self._started[task.name] = time.monotonic()
@@ -45,12 +46,13 @@ class BenchReporter(ConsoleReporter):  # type: ignore[misc]
     def add_success(self, task: Task) -> None:
         """Say that a task is done."""
         self.settled.add(task.name)
-        context.current().glimpsed.clear()
+        context.current().moved()
         if task.name in self._started:
             self._live.say(f"✔ {task.name}  {self._took(task)}")
 
     def add_failure(self, task: Task, fail: BaseFail) -> None:
         """Say why a task failed, at once and in full."""
+        context.current().moved()
         self.failures.append({"task": task, "exception": fail})
         if fail.get_name() == "UnmetDependency":  # its message names what failed before it
             self._live.say(f"– {task.name}  not run: {fail.message} failed")
@@ -60,7 +62,7 @@ class BenchReporter(ConsoleReporter):  # type: ignore[misc]
     def skip_uptodate(self, task: Task) -> None:
         """Say nothing: a second run that does nothing is quiet."""
         self.settled.add(task.name)
-        self._standing += bool(task.actions)
+        self._standing += not task.has_subtask  # its actions would be made to be counted
 
     def skip_ignore(self, task: Task) -> None:
         """Say that the user told doit to ignore a task."""
