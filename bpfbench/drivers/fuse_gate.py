@@ -8,11 +8,11 @@ way to spell a refused path is tried, by every call that opens, from both.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bpfbench.drivers.common import START_DEADLINE, tell
+from bpfbench.drivers.common import START_DEADLINE, hear, tell
 from bpfbench.drivers.pair import Invalid
 from bpfbench.process.child import Child
 
@@ -20,7 +20,9 @@ FOLLOW, NOT_FOLLOW = 0, 0x100
 EACCES = 13
 NAMES = ("a", "b", "c", "link", "inner", "hard", "way")
 """Names that come and go: files, a symbolic link, a directory, a second name."""
-SEED, RANDOM_CHANGES = 20251122, 30
+SEED, RANDOM_CHANGES = 20251122, 25
+RACES = 2000
+"""Changes while the client asks all the time."""
 
 CHANGES = (
     "create a one", "create b two", "symlink link a", "symlink way nowhere", "link a hard", "mkdir inner 0755", "append a more", "chmod b 0600",
@@ -28,6 +30,19 @@ CHANGES = (
     "unlink link", "symlink link hard", "rmdir inner", "create inner three", "rename inner b", "unlink hard", "mkdir inner 0700",
 )  # fmt: skip
 """Every kind of change, in an order in which each can be made; ``link`` and ``way`` also lead to nothing for a while."""
+
+
+def _looking(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Return questions, and the word of each one's answer. What the directory is itself comes first: the others' answers are kept under that."""
+    yield "self 0", "STATUS"
+    for name in names:
+        yield f"status 0 {name} {NOT_FOLLOW}", "STATUS"
+        yield f"status 0 {name} {FOLLOW}", "STATUS"
+    yield "list 0", "LISTING"
+
+
+def _opening(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return ((f"open openat 0 {name}", "OPENED") for name in names)
 
 
 class Gate:
@@ -48,7 +63,11 @@ class Gate:
             verb, name, *more = change.split()
             self._tell(self.other, " ".join((verb, "0", name, *more)), may_fail=True)
             self._compare(change)
+        self._write_slowly()
+        self._lead_outside()
+        self._turn_to_others()
         self._see_that_it_was_used(before)
+        self._race()
         self._try_spellings()
 
     def _changes(self) -> Iterator[str]:
@@ -76,29 +95,68 @@ class Gate:
     def _counters(self) -> dict[str, Any]:
         return tell(self.loader, "read", "COUNTERS", START_DEADLINE) if self.loader else {}
 
-    def _questions(self) -> Iterator[tuple[str, str]]:
-        """Every question that may be answered from the cache, and the word of its answer."""
-        for name in NAMES:
-            yield f"status 0 {name} {NOT_FOLLOW}", "STATUS"
-            yield f"status 0 {name} {FOLLOW}", "STATUS"
-            yield f"open openat 0 {name}", "OPENED"
-        yield "self 0", "STATUS"
-        yield "list 0", "LISTING"
-
-    def _compare(self, change: str) -> None:
-        for question, word in self._questions():
+    def _compare(self, change: str, names: Sequence[str] = NAMES, *, opening: bool = True) -> None:
+        """Ask everything that may be answered from the cache. That a file that was open is closed counts as a change: opening comes
+        afterwards, and then all is asked once more, to be there when the next change is made."""
+        looking = list(_looking(names))
+        for question, word in (*looking, *_opening(names)) if opening else looking:
             first = tell(self.client, question, word, START_DEADLINE)
             right = tell(self.other, question, word, START_DEADLINE)
             again = tell(self.client, question, word, START_DEADLINE)
             for found in (first, again):
                 if found != right:
                     raise Invalid(f"after `{change}`, `{question}` is answered {found}, but the file system says {right}")
+        for question, word in looking if opening else ():
+            tell(self.client, question, word, START_DEADLINE)
 
     def _see_that_it_was_used(self, before: dict[str, Any]) -> None:
         now = self._counters()
         idle = [name for name in ("stat_hits", "list_hits", "open_hits", "changes") if now and now[name] <= before[name]]
         if idle:
             raise Invalid(f"the gate was passed without the cache: {', '.join(idle)} did not grow")
+
+    def _write_slowly(self) -> None:
+        """A file that is open all the while: each write is seen at once."""
+        self._tell(self.other, "create 0 slow 1")
+        self._tell(self.other, "hold 0 slow -")
+        for text in ("one", "two"):
+            self._compare(f"before {text} is written", ("slow",), opening=False)
+            self._tell(self.other, f"add 0 {text} -")
+            self._compare(f"after {text} was written", ("slow",), opening=False)
+        self._tell(self.other, "unlink 0 slow")
+        self._compare("a file that is open was removed", ("slow",), opening=False)
+        self._tell(self.other, "drop 0 -")
+        self._compare("a removed file was closed", ("slow",), opening=False)
+
+    def _lead_outside(self) -> None:
+        """A link that leads back by way of another one outside, where nobody sees the changes."""
+        outside = self.mount.parent
+        self._both(f"directory 4 {outside}")
+        for line in (f"symlink 0 out {outside}/hop", "create 0 here 1", "create 0 there 12"):
+            self._tell(self.other, line)
+        for name in ("here", "there"):
+            self._tell(self.other, f"symlink 4 hop {self.mount}/gate/{name}")
+            self._compare(f"a link outside to {name}", ("out", "here", "there"), opening=False)
+            self._tell(self.other, "unlink 4 hop -")
+
+    def _turn_to_others(self) -> None:
+        """The number of a descriptor becomes another directory's, and the first one's again."""
+        for folder in ("folder-0000", "gate", "."):
+            self._both(f"directory 0 {{mount}}/{folder}")
+            self._compare(f"a descriptor of {folder}", ("here", "file-0000", "gate"))
+
+    def _race(self) -> None:
+        """Ask all the time while the other process changes what is asked for: no answer may be from before or after the call."""
+        where = f"{self.mount.parent}/race {self.mount}/gate here {RACES}"
+        if self.loader is None:
+            return
+        self._both("directory 0 {mount}/gate")
+        self._tell(self.other, "utimes 0 here -1")
+        self.client.send(f"follow {where}")
+        changed = tell(self.other, f"change {where}", "CHANGED", START_DEADLINE)
+        followed = hear(self.client, "FOLLOWED", START_DEADLINE)
+        if any((changed["failed"], followed["failed"], followed["late"], followed["early"])):
+            raise Invalid(f"of {followed['asked']} answers during {RACES} changes, some were not true while they were asked for: {followed}")
 
     # --- refused paths ---
 

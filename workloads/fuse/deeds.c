@@ -195,6 +195,20 @@ static long cut(int at, const char *name, long length)
 	return result;
 }
 
+/* A file that stays open. */
+static int held = -1;
+
+static long hold(int at, const char *name)
+{
+	held = openat(at, name, O_WRONLY | O_APPEND);
+	return held < 0 ? -1 : 0;
+}
+
+static long add(const char *text)
+{
+	return write(held, text, strlen(text)) < 0 ? -1 : 0;
+}
+
 /* 1: done; 0: no such deed. */
 static int change(const struct words *words, int at, long *result)
 {
@@ -204,8 +218,14 @@ static int change(const struct words *words, int at, long *result)
 		*result = unlinkat(at, name, 0);
 	else if (!strcmp(what, "rmdir"))
 		*result = unlinkat(at, name, AT_REMOVEDIR);
+	else if (!strcmp(what, "drop"))
+		*result = close(held);
 	else if (!more)
 		return 0;
+	else if (!strcmp(what, "hold"))
+		*result = hold(at, name);
+	else if (!strcmp(what, "add"))
+		*result = add(name);
 	else if (!strcmp(what, "mkdir"))
 		*result = mkdirat(at, name, (mode_t)number(more));
 	else if (!strcmp(what, "rename"))

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "deeds.h"
 #include "protocol.h"
+#include "race.h"
 #include "rounds.h"
 
 #include <dirent.h>
@@ -187,7 +188,7 @@ static void obey(const char *line)
 {
 	uint64_t numbers[3];
 
-	if (deeds_obey(line))
+	if (deeds_obey(line) || race_obey(line))
 		return;
 	if (victim.call && command_is(line, "warm", 1, numbers))
 		warm(numbers[0]);
