@@ -33,6 +33,7 @@ def offer(client):
 
     def serve(answer):
         connection, _ = listening.accept()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # pieces are to come one by one
         with connection:
             n = 0
             while b"GET " in (asked := connection.recv(65536)):
