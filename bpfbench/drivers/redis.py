@@ -163,7 +163,7 @@ class _Sample:
     def _metrics(self, load: Load, flushes: tuple[int, float], latency: float | None, served: float) -> dict[str, float]:
         found = {
             "rate": load.rate, "latency_p50": load.p50, "latency_p99": load.p99, "server_cpu": 1e6 * served / load.requests,
-            "lost_max": max(loss.lost for _, loss in self.losses), "lost_age": max(loss.age for _, loss in self.losses),
+            "lost_max": max(loss.lost for _, loss in self.losses),
         }
         if flushes[0]:
             latency = flushes[1] / flushes[0]
