@@ -1,9 +1,9 @@
 """Driver for a FUSE file system whose metadata are kept in the process that asks: see workloads/fuse/README.md.
 
-A sample is a fresh file system. Its server has mounts of its own, which the asking process (the *client*) and one that no runtime is in (the
-*other*) share; backing is a tmpfs there. On an instrumented arm the loader attaches to server and client alike before either runs. The first pilot of an arm
-passes the gate (``fuse_gate``). Then come the timed calls; their proof is that the programs have counted each in the way that
-the case says.
+A sample is a fresh file system. Its server has mounts of its own, which the asking process (the *client*) and one that no runtime is in
+(the *other*) share; its files are on a tmpfs there. On an instrumented arm the loader attaches to server and client before either runs. The
+first pilot of an arm passes the gate (``fuse_gate``). Then come the timed calls; their proof is that the programs have counted each
+in the way that the case says.
 
 Parameters of a case: ``system`` (passthrough or loggedfs), ``call``, ``name`` and ``folder`` (what is asked, see workloads/README.md),
 ``errno`` that the answer must be, ``counts`` (lists of counters, each list's sum is the number of calls).
@@ -20,9 +20,9 @@ from typing import Any, ClassVar
 
 from bpfbench.drivers.common import START_DEADLINE, environment, hear, tell
 from bpfbench.drivers.events import foreign
-from bpfbench.drivers.evidence import Evidence, of_status, unmapped
+from bpfbench.drivers.evidence import Evidence
 from bpfbench.drivers.fuse_gate import Gate
-from bpfbench.drivers.pair import ROUNDS, Invalid, Pair, PairDriver, ready_or_refused
+from bpfbench.drivers.pair import ROUNDS, Invalid, Pair, PairDriver, check_mapped, evidence_of, leave, ready_or_refused
 from bpfbench.process.child import Child
 from bpfbench.process.command import Command
 from bpfbench.process.identity import holds_root
@@ -37,6 +37,7 @@ FOLDERS, FILES = 2, 16
 REFUSED = "folder-0001"
 """The folder whose files may not be opened: by the filter, or, where there is none, by the file system."""
 LOGGEDFS = "loggedfs"
+DEVICE = Path("/dev/fuse")
 TOLD_BY_KERNEL = "the kernel's tracepoints see a system call, and cannot answer it in its stead"
 LAUNCH = "LAUNCH_"
 LEAST_CALLS = 32
@@ -69,7 +70,7 @@ def obstacle_to(cell: Cell) -> str | None:
         return TOLD_BY_KERNEL
     if not holds_root():
         return "needs root: a file system is mounted, in mounts of its own"
-    if not os.path.exists("/dev/fuse"):
+    if not DEVICE.exists():
         return "there is no /dev/fuse here: the kernel, or the container, has no FUSE"
     if cell.case.params["system"] == LOGGEDFS and not shutil.which(LOGGEDFS):
         return "loggedfs is not installed"
@@ -101,8 +102,12 @@ class FusePair(Pair):
     def measure(self, plan: dict[str, int]) -> Sample:
         """Serve a file system first."""
         self.piloting = not plan
-        self._serve()
-        return super().measure(plan)
+        try:
+            self._serve()
+            return super().measure(plan)
+        except FileNotFoundError as error:  # of /proc: whom we look at is gone
+            self._see_that_it_serves()
+            raise Invalid(f"a process has ended: {error}") from None
 
     def stop(self) -> None:
         """End the server first: who waits for its answer cannot be ended before it has gone."""
@@ -195,21 +200,22 @@ class FusePair(Pair):
         argv += ["--server", str(self.server.pid), "--client", str(self.victim.pid)]
         self.loader = self._start("loader", argv, self.cell.runtime.loader_env, self.bench.other_cpus)
         loaded = ready_or_refused(self.loader.expect(r"^(READY|ERROR) ", START_DEADLINE))
-        missing = unmapped(self.loader.pid, self.loader.command.env.get("LD_PRELOAD", ""))
-        if missing:
-            raise Invalid(f"the loader runs without {Path(missing).name}: it is not mapped")
+        check_mapped(self.loader)
         return loaded
 
     def _wait_until_mounted(self) -> None:
         assert self.other is not None and self.server is not None
         limit = time.monotonic() + START_DEADLINE
         while not (seen := tell(self.other, f"mounted {MOUNT}", "MOUNTED", START_DEADLINE))["fuse"]:
-            if not self.server.alive:
-                raise Invalid(f"{self.params['system']} ended before it served: {self.server.wait(START_DEADLINE)}\n{self.server.tail()}")
+            self._see_that_it_serves()
             if time.monotonic() > limit:
                 raise Invalid(f"{self.params['system']} has not mounted anything within {START_DEADLINE:g} s\n{self.server.tail()}")
             time.sleep(PATIENCE)
         self.device = seen["device"]
+
+    def _see_that_it_serves(self) -> None:
+        if self.server is not None and not self.server.alive:
+            raise Invalid(f"{self.params['system']} ended while it was needed: {self.server.wait(START_DEADLINE)}\n{self.server.tail()}")
 
     def _deed(self, line: str) -> None:
         assert self.other is not None
@@ -238,9 +244,7 @@ class FusePair(Pair):
         ready = hear(client, "READY", START_DEADLINE)
         for child in (client, self.server):
             assert child is not None
-            missing = unmapped(child.pid, child.command.env.get(f"{LAUNCH}LD_PRELOAD", ""))
-            if missing:
-                raise Invalid(f"{child} runs without {Path(missing).name}: it is not mapped\n{child.tail()}")
+            check_mapped(child, f"{LAUNCH}LD_PRELOAD")
         return ready
 
     def _calibrate(self) -> dict[str, int]:
@@ -256,29 +260,19 @@ class FusePair(Pair):
     def _finish(self) -> dict[str, Any]:
         """Let the client exit, read the counters, end the server while its programs are attached, then let the loader exit."""
         assert self.victim is not None and self.server is not None and self.other is not None
-        self.cpu = self._leave(self.victim)
+        self._see_that_it_serves()
+        self.cpu = leave(self.victim, "the client")
         counters = tell(self.loader, "read", "COUNTERS", START_DEADLINE) if self.loader else {}
-        if not self.server.alive:
-            raise Invalid(f"the server ended while it was needed: {self.server.wait(START_DEADLINE)}\n{self.server.tail()}")
+        self._see_that_it_serves()
         ended = self.server.stop()
-        self.cpu += ended.user + ended.system + self._leave(self.other)
+        self.cpu += ended.user + ended.system + leave(self.other, "the other process")
         if self.loader:
-            self.cpu += self._leave(self.loader)
+            self.cpu += leave(self.loader, "the loader")
         return counters
 
-    def _leave(self, child: Child) -> float:
-        child.send("quit")
-        exit = child.wait(START_DEADLINE)
-        if not exit.ok:
-            raise Invalid(f"{child} {exit}")
-        return exit.user + exit.system
-
-    def _evidence(self) -> Evidence:
-        """Both processes that run programs must say the same of themselves."""
-        status = self.cell.runtime.status
-        if self.cell.runtime.where == "none" or not status:
-            return Evidence()
-        client, server = (of_status(Path(status.replace("{work}", str(self.work / name)))) for name in ("client", "server"))
+    def evidence(self) -> Evidence:
+        """Return what both processes that run programs say of themselves, which must be the same."""
+        client, server = (evidence_of(self.cell.runtime, self.work / name, self.loaded) for name in ("client", "server"))
         self.server_evidence = server
         return server if server.wrong or (server.engine, server.backend) != (client.engine, client.backend) else client
 
