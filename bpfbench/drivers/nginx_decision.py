@@ -75,7 +75,7 @@ class Decided(Gated):
 
     def _calibrated(self, server: Nginx) -> int:
         calls = 64
-        while (spent := self._decide(server, calls, 1, 1)["rounds"][0]) < LEAST_ROUND_NS and calls < MOST_CALLS:
+        while (spent := min(self._decide(server, calls, 3, 3)["rounds"])) < LEAST_ROUND_NS and calls < MOST_CALLS:
             calls *= 2
         wanted = SHARE * self.bench.profile.sample_time * 1e9 / ROUNDS / max(spent / calls, 0.1)
         return int(max(1, min(MOST_CALLS, round(wanted))))

@@ -115,7 +115,6 @@ class Gated(NginxSample):
         had = server.requests() - 1 - self.had
         if self.engine is None:
             return self.bare(server), {}, {"requests_served": had}
-        had -= 1  # the last question for the state came before the first count
         self.same_requests(load, had)
         return self.decided(server, had), {}, {"requests_served": had, "trespass": self.trespass}
 

@@ -9,6 +9,7 @@
 #include <luajit.h>
 #include <lualib.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static lua_State *lua;
@@ -49,6 +50,14 @@ static uint64_t now(void)
 	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
+/* What went wrong, without the directory that the script is in. */
+static const char *wrong(void)
+{
+	const char *text = lua_tostring(lua, -1), *slash = text ? strrchr(text, '/') : NULL;
+
+	return slash ? slash + 1 : text ?: "an error that is no text";
+}
+
 /* Its word for whether code is compiled: the global `jit` of a library that scripts do not get. */
 static int compiles(void)
 {
@@ -79,7 +88,7 @@ static enum gate_opened open_rule(char *const *words, size_t n_words, struct gat
 	open_libraries();
 	snprintf(about->engine, sizeof(about->engine), compiles() ? "luajit" : "luajit-interpreter");
 	if (luaL_loadfile(lua, words[0]) || lua_pcall(lua, 0, 0, 0)) {
-		snprintf(about->wrong, sizeof(about->wrong), "%s", lua_tostring(lua, -1));
+		snprintf(about->wrong, sizeof(about->wrong), "%s", wrong());
 		return GATE_FAILED;
 	}
 	lua_getglobal(lua, "decide");
@@ -137,7 +146,7 @@ static int trespass(const uint8_t *target, uint8_t *found, char *said, size_t si
 	lua_pushnumber(lua, (double)(target - (const uint8_t *)path));
 	lua_pushnumber(lua, (double)(uint64_t)target);
 	if (lua_pcall(lua, 3, 2, 0)) {
-		snprintf(said, size, "%s", lua_tostring(lua, -1));
+		snprintf(said, size, "%s", wrong());
 		lua_pop(lua, 1);
 		return 0;
 	}
@@ -145,7 +154,7 @@ static int trespass(const uint8_t *target, uint8_t *found, char *said, size_t si
 		*found = (uint8_t)lua_tonumber(lua, -2);
 		got = 1;
 	}
-	snprintf(said, size, "%s", got ? "nothing stopped it" : lua_tostring(lua, -1));
+	snprintf(said, size, "%s", got ? "nothing stopped it" : wrong());
 	lua_pop(lua, 2);
 	return got;
 }
