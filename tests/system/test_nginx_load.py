@@ -1,31 +1,23 @@
-"""A real nginx under a real load, bare and with kernel probes; and whatever must not pass for a measurement.
-
-Debian's nginx and wrk serve here, so that no test waits for their build; specs name pinned ones.
-"""
+"""A real nginx under a real load, bare and with kernel probes; whatever must not pass for a measurement; and bad luck."""
 
 from __future__ import annotations
 
 import os
+import re
+import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bpfbench.build import workload
-from bpfbench.drivers import nginx_load, sslsniff
-from bpfbench.layout import Layout
-from bpfbench.model.load import load
-from bpfbench.process.reaper import Reaper
-from bpfbench.sampling import Bench, Cell, Sample
-from ..debian import program
+from bpfbench.drivers import nginx, nginx_load, sslsniff
+from bpfbench.drivers.nginx import Nginx
 
-ROOT = Path(__file__).parents[2]
-MODEL = load(Layout.of(ROOT))
-EXPERIMENT = MODEL.experiments["sslsniff"]
-CASES = {case.name: case for case in EXPERIMENT.cases}
-ARMS = {arm.name: arm for arm in EXPERIMENT.arms}
+from . import servers
+from .servers import Servers
 
 pytestmark = [
     pytest.mark.system,
@@ -37,44 +29,20 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return packages as the specs' own would be, with Debian's programs in them."""
-    folder = tmp_path_factory.mktemp("packages")
-    workload.make(MODEL.packages["sslsniff"], ROOT, folder / "sslsniff", cache=tmp_path_factory.mktemp("toolchain"))
-    for package, place, debian in (("nginx", "sbin/nginx", "nginx-light"), ("wrk", "bin/wrk", "wrk")):
-        (folder / package / place).parent.mkdir(parents=True)
-        (folder / package / place).symlink_to(program(package, debian))
-    program("openssl", "openssl")
-    return {name: folder / name for name in ("sslsniff", "nginx", "wrk")}
-
-
-Take = Callable[..., list[Sample]]
+def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return servers.trees("sslsniff", tmp_path_factory)
 
 
 @pytest.fixture
-def take(outputs: dict[str, Path], tmp_path: Path) -> Iterator[Take]:
-    """Return a function that takes a pilot and a sample of a case, with some of its parameters changed."""
-    work = tmp_path / "work"
-    work.mkdir()
-    cpus = sorted(os.sched_getaffinity(0))
-    with Reaper("test-nginx-load") as reaper:
-        bench = Bench(EXPERIMENT, MODEL.profiles["quick"], reaper, outputs, work, frozenset(cpus[-1:]), frozenset(cpus[:1]))
-        driver = sslsniff.create()
-
-        def taken(case: str, arm: str, **changes: Any) -> list[Sample]:
-            changed = replace(CASES[case], params={**CASES[case].params, **changes})
-            cell = Cell(changed, ARMS[arm], MODEL.runtimes[ARMS[arm].runtime])
-            pilot, plan = driver.pilot(bench, cell)
-            return [pilot, driver.sample(bench, cell, plan, 1)] if pilot.status == "ok" else [pilot]
-
-        yield taken
-    assert not list(work.glob("sample-*")), "a sample leaves no directory"
+def tls(trees: dict[str, Path], tmp_path: Path) -> Iterator[Servers]:
+    with servers.servers("sslsniff", trees, tmp_path) as found:
+        yield found
 
 
-def test_bare_and_probed_by_the_kernel(take: Take) -> None:
-    for arm, kind in (("native", "nothing attached"), ("kernel", "requests seen")):
-        samples = take("ring_1k", arm)
-        assert [(sample.status, sample.reason) for sample in samples] == [("ok", None)] * 2
+def test_bare_and_probed_by_the_kernel(tls: Servers) -> None:
+    bare = [tls.pilot("ring_1k", "native")]
+    for arm, kind, samples in (("native", "nothing attached", bare), ("kernel", "requests seen", tls.take("ring_1k", "kernel"))):
+        assert {(sample.status, sample.reason) for sample in samples} == {("ok", None)}
         for sample in samples:
             assert sample.proof is not None
             assert (sample.proof.kind, sample.proof.holds) == (kind, True)
@@ -85,9 +53,9 @@ def test_bare_and_probed_by_the_kernel(take: Take) -> None:
     assert probed.evidence["events_received"] + probed.evidence["events_lost"] == probed.evidence["events_sent"]
 
 
-def test_a_connection_each_request_through_a_perf_event_array(take: Take) -> None:
-    pilot, sample = take("perf_1k", "kernel", keep_alive=False)
-    assert (pilot.status, sample.status, sample.reason) == ("ok", "ok", None)
+def test_a_connection_each_request_through_a_perf_event_array(tls: Servers) -> None:
+    sample = tls.pilot("perf_1k", "kernel", keep_alive=False)
+    assert (sample.status, sample.reason) == ("ok", None)
     assert sample.metrics["events"] >= 2
 
 
@@ -104,10 +72,73 @@ def test_a_connection_each_request_through_a_perf_event_array(take: Take) -> Non
     ],
 )
 def test_what_is_no_measurement_fails_and_says_why(
-    take: Take, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], reason: str
+    tls: Servers, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], reason: str
 ) -> None:
     monkeypatch.setattr(nginx_load, "ATTACHED_WITHIN", 1.5)
-    (pilot,) = take("ring_1k", "kernel", **changes)
+    (pilot,) = tls.take("ring_1k", "kernel", **changes)
     assert pilot.status == "failed"
     assert reason in str(pilot.reason)
     assert pilot.metrics == {}
+
+
+def test_a_constant_rate_over_tls_with_probes(tls: Servers) -> None:
+    tls.driver.kept["capacity of 1024 64 True True"] = 2000.0
+    sample = tls.pilot("steady_half", "kernel")
+    assert (sample.status, sample.reason) == ("ok", None)
+    assert sample.evidence["requests"] == sample.evidence["requests_seen"] == 1000
+
+
+# --- bad luck: the arm has failed and says why, the next one runs, and nothing is left (which the fixture looks at) ---
+
+
+def script(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_an_nginx_that_does_not_start_and_a_client_that_is_killed(tls: Servers, tmp_path: Path) -> None:
+    found = dict(tls.bench.outputs)
+    tls.with_programs(nginx=script(tmp_path / "no-nginx", "echo unknown directive >&2; exit 1"))
+    sample = tls.pilot("ring_1k", "native")
+    assert (sample.status, sample.metrics) == ("failed", {})
+    assert "nginx does not start: it has ended" in str(sample.reason)
+    assert "unknown directive" in str(sample.reason)
+    tls.with_programs(nginx=found["nginx"] / "sbin" / "nginx", wrk=script(tmp_path / "no-wrk", "kill -9 $$"))
+    sample = tls.pilot("ring_1k", "kernel")
+    assert (sample.status, sample.metrics) == ("failed", {})
+    assert "wrk was killed by SIGKILL" in str(sample.reason)
+
+
+@pytest.mark.long  # nginx tries for two and a half seconds
+def test_a_port_that_somebody_has_taken(tls: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server((nginx.ADDRESS, 0)) as taken:
+        monkeypatch.setattr(nginx, "_free_port", lambda: taken.getsockname()[1])
+        sample = tls.pilot("ring_1k", "native")
+    assert sample.status == "failed"
+    assert "Address already in use" in str(sample.reason)
+
+
+@pytest.mark.parametrize(
+    ("who", "reason"),
+    [
+        ("tracer", "loader.* was killed by SIGKILL"),
+        pytest.param("worker", "wrk met errors|has ended", marks=pytest.mark.long),  # a load each
+        pytest.param("master", "wrk met errors|has ended", marks=pytest.mark.long),
+    ],
+)
+def test_who_is_killed_during_the_load_costs_its_own_arm(tls: Servers, monkeypatch: pytest.MonkeyPatch, who: str, reason: str) -> None:
+    begin: Callable[..., None] = sslsniff.Sniffed.begin
+
+    def begin_and_kill(self: Any, server: Nginx) -> None:
+        begin(self, server)
+        pid = {"tracer": self.loader.pid if self.loader else 0, "worker": server.worker, "master": server.child.pid}[who]
+        threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sslsniff.Sniffed, "begin", begin_and_kill)
+        sample = tls.pilot("ring_1k", "kernel")
+    assert (sample.status, sample.metrics) == ("failed", {})
+    assert re.search(reason, str(sample.reason)), sample.reason
+    if who == "tracer":
+        assert tls.pilot("ring_1k", "native").status == "ok"

@@ -59,6 +59,7 @@ def test_nothing_is_counted_while_another_process_is_watched(nginx: Servers) -> 
     assert "calls" not in sample.metrics
 
 
+@pytest.mark.long  # two loads; sslsniff has the same at an ordinary time
 def test_requests_at_a_constant_rate_that_the_bare_server_decides(nginx: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nginx_load, "CAPACITY_LOADS", 1)
     sample = nginx.pilot("steady", "native")
