@@ -7,6 +7,7 @@
 #include "common/setting.h"
 #include "hook/hook.h"
 #include "runtime/fault.h"
+#include "runtime/mpk.h"
 #include "runtime/process.h"
 #include "runtime/symbols.h"
 #include "runtime/thread.h"
@@ -182,12 +183,17 @@ static void look_around(void)
 static void *watch(void *unused)
 {
 	uint32_t seen = eb_view.segment->users[eb_view.user].seen;
+	uint32_t closed;
 
 	(void)unused;
 	eb_hook_suspend();
+	closed = eb_mpk_enter();
 	for (;;) {
-		if (eb_load(&eb_view.segment->doorbell) == seen)
+		if (eb_load(&eb_view.segment->doorbell) == seen) {
+			eb_mpk_leave(closed);
 			eb_doorbell_sleep(seen, LOOK_AROUND);
+			eb_mpk_enter();
+		}
 		if (eb_load(&eb_view.segment->doorbell) != seen) {
 			look();
 			seen = eb_view.segment->users[eb_view.user].seen;
@@ -231,6 +237,8 @@ static void in_parent(void)
 
 static void in_child(void)
 {
+	uint32_t closed = eb_mpk_enter();
+
 	pthread_mutex_unlock(&looking);
 	eb_hook_suspend();
 	eb_thread_forget();
@@ -242,6 +250,7 @@ static void in_child(void)
 		start_thread();
 	}
 	eb_hook_resume();
+	eb_mpk_leave(closed);
 }
 
 /* --- beginning and end --- */
@@ -268,20 +277,41 @@ static int open_segment(const char *name)
 	return error;
 }
 
+static void left(void)
+{
+	uint32_t closed = eb_mpk_enter();
+
+	eb_thread_left();
+	eb_mpk_leave(closed);
+}
+
+/* Without the protection that was asked for nothing is attached. */
+static int protect(void)
+{
+	const char *wanted = eb_setting("EMBEDDED_PROTECT");
+	int error = wanted && *wanted && *wanted != '0' ? eb_mpk_start(agent.error, sizeof(agent.error)) : 0;
+
+	if (error)
+		eb_segment_leave();
+	return error;
+}
+
 __attribute__((constructor)) static void begin(void)
 {
 	const char *name = eb_setting("EMBEDDED_SEGMENT");
+	uint32_t closed;
 
 	if (!name || !*name)
 		return;
 	*agent.error = '\0';
 	eb_settings_keep();
 	eb_hook_suspend();
-	if (choose() || open_segment(name)) {
+	if (choose() || open_segment(name) || protect()) {
 		eb_log_error("%s", agent.error);
 		agent_status(0);
 	} else {
-		eb_hook_on_left(eb_thread_left);
+		closed = eb_mpk_enter();
+		eb_hook_on_left(left);
 		new_libraries();
 		agent.starting = 1;
 		look();
@@ -289,6 +319,7 @@ __attribute__((constructor)) static void begin(void)
 		agent_status(0);
 		pthread_atfork(before_fork, in_parent, in_child);
 		start_thread();
+		eb_mpk_leave(closed);
 	}
 	eb_hook_resume();
 }
@@ -308,12 +339,16 @@ EB_EXPORT const char *embedded_agent_begin(const char *settings)
 
 __attribute__((destructor)) static void end(void)
 {
+	uint32_t closed;
+
 	if (!eb_view.segment || eb_view.segment->users[eb_view.user].pid != (uint32_t)getpid())
 		return;
 	eb_hook_suspend();
+	closed = eb_mpk_enter();
 	pthread_mutex_lock(&looking);
 	agent_status(1);
 	pthread_mutex_unlock(&looking);
 	eb_segment_leave();
+	eb_mpk_leave(closed);
 	eb_hook_resume();
 }

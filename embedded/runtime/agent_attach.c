@@ -3,6 +3,7 @@
 #include "hook/hook.h"
 #include "runtime/agent.h"
 #include "runtime/helpers.h"
+#include "runtime/mpk.h"
 #include "runtime/thread.h"
 
 #include <string.h>
@@ -32,6 +33,41 @@ static void run_at_return(struct eb_regs *regs, void *user)
 	struct eb_hit hit;
 
 	eb_program_run(user, regs, NULL, &hit);
+}
+
+/* The same with the segment behind a key. */
+
+static void run_plain_opened(struct eb_regs *regs, void *user)
+{
+	uint32_t closed = eb_mpk_open();
+
+	run_plain(regs, user);
+	eb_mpk_close(closed);
+}
+
+static void run_at_entry_opened(struct eb_regs *regs, void *user)
+{
+	uint32_t closed = eb_mpk_open();
+
+	run_at_entry(regs, user);
+	eb_mpk_close(closed);
+}
+
+static void run_at_return_opened(struct eb_regs *regs, void *user)
+{
+	uint32_t closed = eb_mpk_open();
+
+	run_at_return(regs, user);
+	eb_mpk_close(closed);
+}
+
+static eb_handler *handler_of(const struct eb_loaded *program, int is_return)
+{
+	int plain = !program->needs || program->needs == EB_NEEDS_FAULT;
+
+	if (eb_mpk_key)
+		return plain ? run_plain_opened : is_return ? run_at_return_opened : run_at_entry_opened;
+	return plain ? run_plain : is_return ? run_at_return : run_at_entry;
 }
 
 static void refuse(struct agent_link *link, const char *why)
@@ -88,9 +124,7 @@ static void attach_function(struct agent_link *link, const struct eb_object *obj
 	if (!at || !load(link, object))
 		return;
 	link->attachment.address = at;
-	handler = !link->attachment.program->needs || link->attachment.program->needs == EB_NEEDS_FAULT ? run_plain
-		  : event->event.is_return						      ? run_at_return
-												      : run_at_entry;
+	handler = handler_of(link->attachment.program, (int)event->event.is_return);
 	eb_hook_hint(event->event.targets_known ? (void *)at : NULL, event->event.targets);
 	link->hook = eb_hook_function((void *)at, event->event.is_return ? NULL : handler,
 				      event->event.is_return ? handler : NULL, &link->attachment, error, sizeof(error));

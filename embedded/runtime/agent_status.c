@@ -3,6 +3,7 @@
 #include "hook/hook.h"
 #include "runtime/agent.h"
 #include "runtime/helpers.h"
+#include "runtime/mpk.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,10 +42,12 @@ static void put_link(FILE *out, const struct agent_link *link)
 		fprintf(out, ", \"offset\": %lu, ", event->event.offset);
 	}
 	if (link->attached)
-		fprintf(out, "\"address\": \"%#lx\", \"engine\": \"%s\", \"code_size\": %zu, ", link->attachment.address,
-			eb_engine_name(link->attachment.program->code.engine), link->attachment.program->code.text_size);
+		fprintf(out, "\"address\": \"%#lx\", \"engine\": \"%s\", \"code_size\": %zu, \"compile_ns\": %lu, ",
+			link->attachment.address, eb_engine_name(link->attachment.program->code.engine),
+			link->attachment.program->code.text_size, link->attachment.program->compile_ns);
 	if (program) {
-		fprintf(out, "\"verification\": \"%s\", \"verification_reason\": ", verification[program->program.verification]);
+		fprintf(out, "\"loader_compile_ns\": %lu, \"verification\": \"%s\", \"verification_reason\": ",
+			program->program.compile_ns, verification[program->program.verification]);
 		put_text(out, program->program.reason);
 		fprintf(out, ", ");
 	}
@@ -68,6 +71,9 @@ static void put_all(FILE *out, int ended)
 		put_text(out, agent.error);
 	else
 		fputs("null", out);
+	/* a key that a write got through would have been refused */
+	if (eb_mpk_key)
+		fprintf(out, ", \"protection\": {\"key\": %d, \"forbidden_write\": \"faulted\"}", eb_mpk_key);
 	fprintf(out, ", \"programs\": [");
 	for (const struct agent_link *link = agent.links; link; link = link->next) {
 		fputs(follows ? ", " : "", out);

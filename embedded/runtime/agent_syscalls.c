@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "hook/hook.h"
 #include "runtime/agent.h"
+#include "runtime/mpk.h"
 #include "runtime/syscall_names.h"
 #include "runtime/thread.h"
 
@@ -128,6 +129,31 @@ static void exit_call(void *user, long nr, const uint64_t args[6], int64_t resul
 		run_list(one, &context, args, (uint64_t)result, NULL);
 }
 
+/* The same with the segment behind a key. */
+
+static int enter_call_opened(void *user, long nr, uint64_t args[6], int64_t *result)
+{
+	uint32_t closed = eb_mpk_open();
+	int skipped = enter_call(user, nr, args, result);
+
+	eb_mpk_close(closed);
+	return skipped;
+}
+
+static void exit_call_opened(void *user, long nr, const uint64_t args[6], int64_t result)
+{
+	uint32_t closed = eb_mpk_open();
+
+	exit_call(user, nr, args, result);
+	eb_mpk_close(closed);
+}
+
+static int divert_calls(char *error, size_t size)
+{
+	return eb_hook_syscalls(eb_mpk_key ? enter_call_opened : enter_call, eb_mpk_key ? exit_call_opened : exit_call, NULL, error,
+				size);
+}
+
 /* Which list; NULL: a tracepoint that is not one of system calls. */
 static struct list **list_of(const struct eb_object *event)
 {
@@ -175,7 +201,7 @@ int agent_attach_syscall(struct agent_link *link, const struct eb_object *event,
 		return -ENOMEM;
 	}
 	eb_store(place, new); /* the old list stays: a thread may be in it */
-	if (!total++ && eb_hook_syscalls(enter_call, exit_call, NULL, error, size)) {
+	if (!total++ && divert_calls(error, size)) {
 		total--;
 		eb_store(place, old);
 		return -EOPNOTSUPP;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 static struct eb_map *views[EB_OBJECTS];
+int (*eb_map_opened)(const struct eb_map *map);
 
 const struct eb_map_kind *eb_map_kind(uint32_t type)
 {
@@ -39,6 +40,7 @@ int eb_map_check(const struct eb_map_shape *shape)
 static int set_view(struct eb_map *map, struct eb_object *object, int fresh)
 {
 	struct eb_map_shape *shape = &object->map;
+	int error;
 
 	*map = (struct eb_map){
 		.kind = eb_map_kind(shape->type),
@@ -51,7 +53,13 @@ static int set_view(struct eb_map *map, struct eb_object *object, int fresh)
 		.entries = shape->max_entries,
 		.flags = shape->flags,
 	};
-	return map->kind ? map->kind->open(map, fresh) : -EINVAL;
+	error = map->kind ? map->kind->open(map, fresh) : -EINVAL;
+	if (error || !eb_map_opened)
+		return error;
+	error = eb_map_opened(map);
+	if (error && map->kind->close)
+		map->kind->close(map);
+	return error;
 }
 
 static void close_view(struct eb_map *map)

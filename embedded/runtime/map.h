@@ -68,6 +68,9 @@ struct eb_map {
 	size_t mapping_size;
 };
 
+/* Called with each view that was opened, if it is not NULL; 0 or −errno. */
+extern int (*eb_map_opened)(const struct eb_map *map);
+
 const struct eb_map_kind *eb_map_kind(uint32_t type);
 /* Whether such a map can be made. 0 or −errno. */
 int eb_map_check(const struct eb_map_shape *shape);

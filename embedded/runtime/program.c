@@ -169,6 +169,7 @@ static void load_targets(const struct eb_object *object, enum eb_engine engine)
 static struct eb_loaded *compile(const struct eb_object *object, enum eb_engine engine, char *error, size_t size)
 {
 	struct eb_loaded *made = calloc(1, sizeof(*made));
+	uint64_t start = eb_clock_ns();
 
 	if (!made) {
 		snprintf(error, size, "no memory");
@@ -181,6 +182,7 @@ static struct eb_loaded *compile(const struct eb_object *object, enum eb_engine 
 		free(made);
 		return NULL;
 	}
+	made->compile_ns = eb_clock_ns() - start;
 	if (made->needs & EB_NEEDS_FAULT)
 		eb_fault_install();
 	return made;

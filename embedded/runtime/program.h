@@ -5,11 +5,14 @@
 #include "engine/engine.h"
 #include "runtime/segment.h"
 
+#include <time.h>
+
 /* A program as this process has compiled it. */
 struct eb_loaded {
 	uint32_t id;
 	uint32_t needs;	   /* EB_NEEDS_… */
 	uint32_t users;	   /* attachments */
+	uint64_t compile_ns; /* what compiling it took */
 	struct eb_code code;
 	char name[EB_NAME];
 };
@@ -30,6 +33,14 @@ struct eb_hit {
 	uint64_t result;
 	int skipped;
 };
+
+static inline uint64_t eb_clock_ns(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
 
 /* The engine that the settings name, brought in if it is a library. 0, or a negative errno with the reason. */
 int eb_program_engine(enum eb_engine *engine, char *error, size_t size);

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x6465646465626d65ull
-#define VERSION 4
+#define VERSION 5
 #define DIRECTORY "/dev/shm/"
 /*
  * Where it is mapped unless that is taken: left alone, the system would put it just below the libraries, and hooks need free

@@ -53,7 +53,8 @@ struct eb_program_record {
 	uint32_t maps, n_maps;	 /* byte offset in the object's memory of the list of ids */
 	uint32_t verification;	 /* enum eb_verification */
 	uint32_t verified_instructions;
-	uint32_t code_size;	 /* as compiled by the loader's engine */
+	uint32_t code_size;	 /* as compiled by the loader's engine … */
+	uint64_t compile_ns;	 /* … in that time */
 	uint8_t tag[8];
 	char reason[96];	 /* why it is unverified, or what was substituted */
 };

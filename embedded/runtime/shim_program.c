@@ -105,12 +105,14 @@ static enum eb_engine engine_here(void)
 static int try_engine(struct loading *loading, const union bpf_attr *attr, struct eb_program_record *record)
 {
 	struct eb_code code = { 0 };
+	uint64_t start = eb_clock_ns();
 	uint32_t needs;
 	int error = eb_program_compile(engine_here(), loading->insns, loading->count, attr->prog_name, &code, &needs,
 				       loading->error, sizeof(loading->error));
 
 	if (error)
 		return error;
+	record->compile_ns = eb_clock_ns() - start;
 	record->code_size = code.engine == engine_asked_for() ? (uint32_t)code.text_size : 0;
 	eb_free(&code);
 	return 0;
