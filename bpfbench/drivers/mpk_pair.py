@@ -2,16 +2,19 @@
 
 A runtime that cannot have a key tends to go on without one and look fast. An arm whose runtime requires ``pku`` is therefore looked at
 in the target's own memory map, as the kernel tells it: its mapping of the shared memory must have a key other than 0; any other arm's
-must have none.
+must have none. And its agent must have tried to write there without the key, and say in its status that this key made the write fault.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bpfbench.drivers.evidence import Evidence
 from bpfbench.drivers.pair import Invalid, PairDriver
 from bpfbench.drivers.probe_pair import ProbePair
 from bpfbench.process.identity import privileged
@@ -42,7 +45,27 @@ class MpkPair(ProbePair):
         if not protected and self._key:
             raise Invalid(f"protected: the target's mapping of the shared memory has the key {self._key}")
 
+    def evidence(self) -> Evidence:
+        """Return what is proved: of a protected arm, also that a forbidden write faulted."""
+        proved, runtime = super().evidence(), self.cell.runtime
+        if "pku" not in runtime.requires or proved.wrong or not runtime.status:
+            return proved
+        with privileged():
+            told = json.loads(Path(runtime.status.replace("{work}", str(self.work))).read_bytes()).get("protection")
+        return replace(proved, details={**proved.details, "protection": told}, wrong=unprotected(told, self._key))
+
     _key: int | None = None
+
+
+def unprotected(told: Any, key: int | None) -> str | None:
+    """Return what is wrong with what an agent says of its protection, None if nothing is; ``key``: the one that the kernel shows."""
+    if not isinstance(told, dict):
+        return "not protected: the agent's status says nothing of a key"
+    if told.get("key") != key:
+        return f"the agent's key is {told.get('key')}, the kernel shows {key}"
+    if told.get("forbidden_write") != "faulted":
+        return "not protected: the agent has not seen a forbidden write fault"
+    return None
 
 
 def key_of(smaps: str, name: str) -> int | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bpfbench.drivers.mpk_pair import key_of
+from bpfbench.drivers.mpk_pair import key_of, unprotected
 
 HEAD = "7f0000000000-7f0000100000 rw-s 00000000 00:1a 77                         {path}\nSize:               1024 kB\n"
 OTHER = HEAD.replace("7f0000000000", "7e0000000000").format(path="/usr/lib/libc.so.6") + "ProtectionKey:         9\nVmFlags: rd mr\n"
@@ -27,3 +27,20 @@ def test_no_key_told_is_no_key(smaps):
 
 def test_memory_that_is_not_mapped_has_no_answer():
     assert key_of(OTHER, "mine") is None
+
+
+def test_a_protection_counts_when_its_key_is_the_kernel_s_and_a_write_without_it_faulted():
+    assert unprotected({"key": 3, "forbidden_write": "faulted"}, 3) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (None, "says nothing of a key"),
+        ({"key": 4, "forbidden_write": "faulted"}, "the agent's key is 4, the kernel shows 3"),
+        ({"key": 3}, "has not seen a forbidden write fault"),
+        ({"key": 3, "forbidden_write": "went through"}, "has not seen a forbidden write fault"),
+    ],
+)
+def test_what_is_missing_in_a_protection_is_said(told, words):
+    assert words in unprotected(told, 3)
