@@ -23,7 +23,6 @@ from typing import Any
 from bpfbench.drivers.common import Garbled
 from bpfbench.drivers.pair import Invalid, Refused, refused_sample
 from bpfbench.drivers.redis_crash import Loss, Promise, Writer, look
-from bpfbench.drivers.redis_disk import KILL, POWER
 from bpfbench.drivers.redis_load import Load, LoadError, offer
 from bpfbench.drivers.redis_server import Redis, RedisError
 from bpfbench.drivers.redis_setup import Setup, env_of
@@ -161,17 +160,18 @@ class _Sample:
         return loss
 
     def _metrics(self, load: Load, flushes: tuple[int, float], latency: float | None, served: float) -> dict[str, float]:
+        """Return the metrics; of flushes only where they belong to the load, and not to the second hand of a clock."""
         found = {
             "rate": load.rate, "latency_p50": load.p50, "latency_p99": load.p99, "server_cpu": 1e6 * served / load.requests,
             "lost_max": max(loss.lost for _, loss in self.losses),
         }
-        if flushes[0]:
+        if self.promise.updates is not None and flushes[0]:
             latency = flushes[1] / flushes[0]
             found["per_flush"] = load.requests / flushes[0]
-        if latency:
+        if latency is not None:
             found["flush"] = latency
-            if self.promise.updates is not None:
-                found["bound"] = bound(self.params["clients"], self.promise.updates, latency)
+        if latency is not None and self.promise.updates is not None:
+            found["bound"] = bound(self.params["clients"], self.promise.updates, latency)
         return found
 
     def _sample(self, setup: Setup, load: Load, flushes: tuple[int, float], about: Mapping[str, Any]) -> Sample:
@@ -207,6 +207,3 @@ def bound(clients: int, promised: int, flush_us: float) -> float:
     that wait for each answer have one unanswered update each, and so many answered ones more may not be durable.
     """
     return (clients + promised) / (flush_us / 1e6)
-
-
-__all__ = ["KILL", "POWER", "RedisDriver", "bound", "create", "settings"]
