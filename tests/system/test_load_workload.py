@@ -74,6 +74,9 @@ def test_a_started_target_hits_every_program_once(start):
     counters = answer(loader, "COUNTERS", "read")
     assert counters["hits"] == [1, 1, 1]
     assert all(ready["ready_ns"] < first <= called for first in counters["first_ns"])
+    again = answer(loader, "AGAIN", "again 3")
+    assert all(load > verify > 0 for load, verify in zip(again["load_ns"], again["verify_ns"], strict=True))
+    assert ready["cpu_ns"] > 0
     end(victim, loader)
 
 
