@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "deeds.h"
 #include "protocol.h"
 

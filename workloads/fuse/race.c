@@ -3,7 +3,6 @@
  * Another asks for that number all the time: it must be at least that of the last change that had returned before it asked, and at most that
  * of the last that was begun before it had its answer.
  */
-#define _GNU_SOURCE
 #include "race.h"
 #include "protocol.h"
 

@@ -6,7 +6,6 @@
  *   --obey             gives up the right to read what permissions forbid
  *   --mounts-of PID    sees the file systems that process PID sees
  */
-#define _GNU_SOURCE
 #include "protocol.h"
 
 #include <errno.h>

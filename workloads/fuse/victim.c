@@ -2,7 +2,6 @@
  * Asks a file system the same question as often as it is told, and says how long that took: see workloads/README.md. Without --call it only
  * does deeds: the other process, of which a cache knows nothing.
  */
-#define _GNU_SOURCE
 #include "deeds.h"
 #include "protocol.h"
 #include "race.h"
