@@ -23,8 +23,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from bpfbench.drivers.common import START_DEADLINE, fields_of
-from bpfbench.drivers.common import expand
+from bpfbench.drivers.common import START_DEADLINE, expand, fields_of
 from bpfbench.drivers.evidence import Evidence
 from bpfbench.drivers.gate_rules import OTHER, Rules, allowed, matrix
 from bpfbench.drivers.nginx import ADDRESS, Nginx, ServerError, children, configuration, inside
