@@ -41,12 +41,25 @@ class Memory:
 
     def _load(self) -> dict[str, Any]:
         if self._values is None:
-            try:
-                values = json.loads(self._path.read_text())
-            except (OSError, ValueError):
-                values = {}
-            self._values = values if isinstance(values, dict) else {}
+            self._values = dict(_read(self._path))
         return self._values
+
+
+_READ: dict[Path, tuple[tuple[int, ...], dict[str, Any]]] = {}
+"""What memories held when they were read last, and how their files looked: each of dozens of packages asks the same one."""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        info = path.stat()
+        look = (info.st_ctime_ns, info.st_mtime_ns, info.st_size, info.st_ino, info.st_dev)
+        known = _READ.get(path)
+        if known is None or known[0] != look:
+            values = json.loads(path.read_text())
+            known = _READ[path] = look, values if isinstance(values, dict) else {}
+    except (OSError, ValueError):
+        return {}
+    return known[1]
 
 
 class FileDigests:
