@@ -179,7 +179,8 @@ class _Sample:
         broken = [(how, why) for how, loss in self.losses if (why := self.promise.broken_by(loss))]
         proof = Proof("crashes within the promise", len(self.losses), len(self.losses) - len(broken))
         evidence = {
-            **proved.details, "disk": disk, "requests": load.requests, "client_cpu_s": load.cpu, "flushes": flushes[0],
+            **proved.details, "remark": disk["remark"], "doubt": disk.get("doubt"), "disk": disk,
+            "requests": load.requests, "client_cpu_s": load.cpu, "flushes": flushes[0],
             "crashes": [
                 {"by": how, "acknowledged": loss.acknowledged, "lost": loss.lost, "age": round(loss.age, 4)} for how, loss in self.losses
             ],

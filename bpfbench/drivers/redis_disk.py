@@ -98,7 +98,10 @@ class FlushDisk:
 
     def describe(self) -> dict[str, Any]:
         """See ``Disk``."""
-        return {"device": "flushfs", "file_system": "fuse.flushfs", "asked_us": self.latency, "honest": True}
+        below = mount_of(self._durable, Path("/proc/self/mountinfo").read_text(errors="replace"))
+        place = f"log on flushfs, above {below['file_system']} on {below['device']}"
+        remark = f"{place}; a flush takes {self.latency} µs at least, one after another"
+        return {"device": "flushfs", "file_system": "fuse.flushfs", "asked_us": self.latency, "honest": True, "remark": remark}
 
     def stop(self) -> None:
         """End it; a flush that still waits is given up."""
@@ -134,7 +137,9 @@ class RealDisk:
         found = mount_of(self.data, Path("/proc/self/mountinfo").read_text(errors="replace"))
         found["write_cache"] = _write_cache(self.data)
         doubt = doubts(found["file_system"], found["options"].split(","), self._latency)
-        return {**found, "flush_us": round(self._latency, 1), "honest": False if doubt else None, "doubt": doubt}
+        remark = f"log on {found['device']}, {found['file_system']} ({found['options']}), write cache: {found['write_cache']}"
+        about = {"flush_us": round(self._latency, 1), "honest": False if doubt else None, "remark": remark}
+        return {**found, **about, "doubt": f"the flush of {found['device']} is not honest: {doubt}" if doubt else None}
 
     def stop(self) -> None:
         """There is nothing to stop."""

@@ -118,7 +118,23 @@ def sampling(result: Part) -> list[str]:
         name = f"{_title(view, worst['case'])} on {view.arms[worst['arm']]['title']}"
         amount = counted(len(wide), "interval is", "intervals are")
         lines.append(f"{amount} wider than wanted, the widest ± {percent(worst['half_width'])} ({name}).")
-    return lines
+    return [*lines, *_said(result, "remark")]
+
+
+def doubts(result: Part) -> list[str]:
+    """Return what a driver says against believing the numbers of a case."""
+    return _said(result, "doubt")
+
+
+def _said(result: Part, what: str) -> list[str]:
+    """Return what a driver says of its cases, once each: the first arm's words, where others differ by a number alone."""
+    view = View(result)
+    found: dict[str, str] = {}
+    for cell in result["cells"]:
+        said = cell["evidence"].get(what)
+        if said:
+            found.setdefault(cell["case"], f"{_title(view, cell['case'])}: {said}.")
+    return list(found.values())
 
 
 def noise(result: Part) -> list[str]:

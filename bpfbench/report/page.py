@@ -117,6 +117,7 @@ def _warnings(result: Part) -> list[str]:
     bare = facts.unverified_arms(result)
     if bare:
         found.append(f"Programs ran that no verifier has accepted, on {' and '.join(bare)}.")
+    found += [f"Numbers are to be doubted: {doubt}" for doubt in facts.doubts(result)]
     if result["noise"]["verdict"] != "quiet":
         steal = percent(result["noise"]["steal"])
         found.append(f"The machine was {result['noise']['verdict']} (steal {steal}).")

@@ -196,6 +196,17 @@ def test_unverified_programs_are_told_at_the_top_and_with_their_arm(make):
     assert "verifier" not in report_markdown([make(broken=False)])
 
 
+def test_what_a_driver_says_of_a_case_is_told_once_and_its_doubts_at_the_top(make):
+    result = make(broken=False)
+    for cell in result["cells"]:
+        if cell["case"] == "uprobe":
+            cell["evidence"] |= {"remark": "done on paper", "doubt": f"paper tears, says {cell['arm']}"}
+    text, page = report_markdown([result]), report_html([result])
+    assert text[: text.index("### Arms")].count("to be doubted") == 1
+    assert text.count("done on paper") == page.count("done on paper") == 1
+    assert "doubted" not in report_markdown([make(broken=False)])
+
+
 def test_verdicts_are_counted_and_not_canned(result):
     turned = copy.deepcopy(result)
     for item in turned["comparisons"]:
