@@ -269,6 +269,12 @@ class NginxSample:
             return of_log(replace(runtime.log, target=told), self.work, runtime.backend)
         return of_kernel(self.loaded, runtime.backend)
 
+    def _remark(self, load: Load) -> str:
+        asked = f"{self.params['connections']} connections"
+        if "requests_per_second_due" in load.details:
+            asked += f", {load.details['requests_per_second_due']} requests due a second"
+        return f"{asked}; {placement(self.bench.measured_cpus, self.bench.other_cpus)}"
+
     def _sample(
         self, load: Load, served: float, traced: float, accounted: tuple[Proof, Mapping[str, float], Mapping[str, Any]]
     ) -> Sample:
@@ -282,6 +288,7 @@ class NginxSample:
             **proved.details, "requests": load.requests, "seconds": load.seconds, "connections": self.params["connections"],
             "client_cpu_s": load.cpu, **load.details,
             "cpus": {"server": sorted(self.bench.measured_cpus), "client and tracer": sorted(self.bench.other_cpus)},
+            "remark": self._remark(load),
             "programs": self.loaded.get("programs", []), **counts,
         }
         about: dict[str, Any] = {
@@ -298,3 +305,15 @@ class NginxSample:
             ran = f"ran on {proved.engine} hooked by {proved.backend}"
             return Sample.failed(f"{ran}, expected {runtime.engine} and {runtime.backend}", **about)
         return Sample("ok", metrics=metrics, **about)
+
+
+def placement(server: frozenset[int], others: frozenset[int]) -> str:
+    """Say who ran on which CPUs, and what that means where it means something."""
+    if server & others:
+        return f"server, client and tracer shared {_cpus(server | others)}, so that each slowed the others"
+    shared = ", of which each took from the other" if len(others) == 1 else ""
+    return f"server on {_cpus(server)}, client and tracer on {_cpus(others)}{shared}"
+
+
+def _cpus(numbers: frozenset[int]) -> str:
+    return f"CPU{'s' if len(numbers) > 1 else ''} {', '.join(str(number) for number in sorted(numbers))}"
