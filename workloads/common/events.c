@@ -12,7 +12,7 @@
 enum {
 	PATIENCE_MS = 20,  /* how long a wait for events lasts at most */
 	PAUSE_US = 2000,   /* between two waits: who waits again at once has every single event wake it, at the target's expense */
-	PERF_PAGES = 1024, /* of 4 KiB for each CPU: as large as a ring of sslsniff's */
+	PERF_PAGES = 4096, /* of 4 KiB for each CPU: as large as sslsniff's ring, 20 ms of the fastest loads */
 };
 
 static struct ring_buffer *ring;
