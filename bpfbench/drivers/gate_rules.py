@@ -60,4 +60,4 @@ def matrix(prefixes: Sequence[str]) -> list[tuple[str, str]]:
             (f"/nobody?{prefix}", "/nobody"),
         ]
     first = prefixes[0].rstrip("/")
-    return [*found, (f"{first}/../nobody", "/nobody")]
+    return [*found, (f"{first}{'/..' * first.count('/')}/nobody", "/nobody")]
