@@ -126,6 +126,7 @@ class FusePair(Pair):
 
     def conclude(self, done: Mapping[str, Any]) -> Mapping[str, Any]:
         """See that every call had the right answer, and by whom."""
+        self._see_that_it_serves()
         if done["wrong"]:
             raise Invalid(f"{done['wrong']} of {done['calls']} calls had a wrong answer")
         assert self.victim is not None and self.server is not None
