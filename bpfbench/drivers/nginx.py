@@ -25,6 +25,8 @@ PATIENCE = 0.005
 """Seconds between two looks at something that is about to happen."""
 LOOK = 0.0005
 """The same for something that takes microseconds."""
+GIVEN_UP = "cannot be respawned"
+"""What nginx says when its worker has ended at once: it goes on without one, and nobody would answer."""
 
 CONFIGURATION = """\
 daemon off;
@@ -184,6 +186,8 @@ class Nginx:
                 found = children(self.child.pid)
             if len(found) == 1:
                 return found[0]
+            if not found and GIVEN_UP in self.child.tail():
+                break
             time.sleep(PATIENCE)
         trouble = f"has {len(found)} workers, expected 1" if self.child.alive else "has ended"
         raise ServerError(f"nginx does not start: it {trouble}\n{self.child.tail()}")

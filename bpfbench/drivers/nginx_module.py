@@ -146,6 +146,13 @@ class Gated(NginxSample):
         kept = {name: self.state[name] for name in ("bounded_by", "compile_ns", "code_size")}
         return Evidence(self.state["engine"], self.cell.runtime.backend, kept)
 
+    def _start_server(self) -> Nginx:
+        """A worker that cannot open its engine may be gone before it is found."""
+        try:
+            return super()._start_server()
+        except ServerError as error:
+            raise self._refusal() or error from None
+
     def _start_loader(self, server: Nginx | None) -> None:
         """Nothing is attached: the engine is the module's."""
 
@@ -157,17 +164,18 @@ class Gated(NginxSample):
                 self.state = self.control(server, "state", BRIEFLY)
             except ServerError:
                 if children(server.child.pid) != [server.worker]:
-                    raise self._refusal(server) from None
+                    raise self._refusal() or ServerError(f"the worker has ended\n{server.child.tail()}") from None
                 if time.monotonic() > limit:
                     raise
             else:
                 return
 
-    def _refusal(self, server: Nginx) -> Exception:
-        log = (self.work / "nginx.err").read_text(errors="replace")
-        found = _LOGGED.search(log)
+    def _refusal(self) -> Exception | None:
+        """Return why the worker could not open its engine, if it has said so."""
+        log = self.work / "nginx.out"
+        found = _LOGGED.search(log.read_text(errors="replace")) if log.exists() else None
         if found is None:
-            return ServerError(f"the worker has ended\n{server.child.tail()}")
+            return None
         return Unsupported(found[2]) if found[1] == "unsupported" else Invalid(found[2])
 
     def _check_matrix(self, server: Nginx, rules: Sequence[str] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bpfbench.model.load import load
 from bpfbench.process.reaper import Reaper
 from bpfbench.sampling import Bench, Cell
 
+CPUS = frozenset(os.sched_getaffinity(0))
 MODEL = load(Layout.of(Path(__file__).parents[2]))
 
 NGINX = '''#!{python} -IS
@@ -101,11 +103,17 @@ def worker():
                 connection.sendall(b"HTTP/1.0 200 x\\r\\n\\r\\nserver accepts handled requests\\n 1 1 %d \\n" % had)
                 connection.close()
 
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
 child = os.fork()
 if not child:
     worker()
 signal.signal(signal.SIGTERM, lambda *_: (os.kill(child, 9), os._exit(0)))
-signal.signal(signal.SIGCHLD, lambda *_: os.waitpid(-1, os.WNOHANG))
+def gone(*_):
+    if os.waitpid(-1, os.WNOHANG)[0]:
+        print("worker process exited with fatal code 2 and cannot be respawned", file=sys.stderr, flush=True)
+
+signal.signal(signal.SIGCHLD, gone)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
 while True:
     signal.pause()
 '''
@@ -145,7 +153,7 @@ def take(tmp_path):
         work = tmp_path / "work"
         work.mkdir()
         with Reaper("test-nginx-module") as reaper:
-            bench = Bench(found, MODEL.profiles["quick"], reaper, outputs, work, None, None)
+            bench = Bench(found, MODEL.profiles["quick"], reaper, outputs, work, CPUS, CPUS)
             sample, _ = driver.create().pilot(bench, Cell(case, chosen, MODEL.runtimes[chosen.runtime]))
         assert not list(work.iterdir())
         return sample
