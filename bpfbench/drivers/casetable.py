@@ -59,13 +59,6 @@ def named(rows: Collection[Row], names: Collection[str]) -> list[Row]:
     return [found[name] for name in names]
 
 
-def spread(rows: list[Row], most: int) -> list[Row]:
-    """Return at most ``most`` rows (at least 2), evenly from the first to the last."""
-    if len(rows) <= most:
-        return rows
-    return [rows[round(index * (len(rows) - 1) / (most - 1))] for index in range(most)]
-
-
 def _rows(path: Path) -> Iterator[Row]:
     block: Row | None = None
     for number, text in enumerate(path.read_text().splitlines(), 1):

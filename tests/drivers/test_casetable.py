@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bpfbench.drivers.casetable import Row, about, named, read_tables, spread
+from bpfbench.drivers.casetable import about, named, read_tables
 from bpfbench.errors import BenchError
 
 TABLE = """\
@@ -65,14 +65,6 @@ def test_a_name_that_no_program_has_is_an_error(rows):
     assert named(rows, ["less"]) == [rows[1]]
     with pytest.raises(BenchError, match='"more"'):
         named(rows, ["less", "more"])
-
-
-def test_of_too_many_some_are_taken_from_the_first_to_the_last():
-    rows = [Row(str(number)) for number in range(100)]
-    chosen = spread(rows, 12)
-    assert (len(chosen), chosen[0].name, chosen[-1].name) == (12, "0", "99")
-    assert len({row.name for row in chosen}) == 12
-    assert spread(rows[:5], 12) == rows[:5]
 
 
 @pytest.mark.parametrize("line", ["add | mov64 r0, 1", "\tmov64 r0, 1", "add | mov64 r0, 1; exit | three"])

@@ -65,7 +65,7 @@ def bench(tmp_path):
     metric = Metric("right", "right", "1", None, "higher", primary=True)
     experiment = Experiment(
         "x", "x", "", "conformance", "a", ("p",), (arm,), (Group("g", "g"),), (adds, stores), (metric,), HERE,
-        params={"tables": "tables", "most": 12},
+        params={"tables": "tables"},
     )  # fmt: skip
     profile = Profile("quick", "quick", 7, 20, 1, 0.05, 0.05, 10.0, 0.001, ("svg",))
     work = tmp_path / "work"
@@ -85,7 +85,17 @@ def test_an_engine_that_is_right_passes_with_the_number_of_programs(bench):
     sample, _ = driver.pilot(bench, cell())
     assert (sample.status, sample.reason, sample.metrics, sample.engine) == ("ok", None, {"right": 3.0}, "fast")
     assert sample.proof.holds
-    assert driver.sample(bench, cell(case=stores), {}, 1).metrics == {"right": 1.0}
+    assert driver.pilot(bench, cell(case=stores))[0].metrics == {"right": 1.0}
+
+
+def test_later_samples_run_the_programs_again_one_part_after_the_other(bench, monkeypatch):
+    bench, cell, *_ = bench
+    driver = conformance.create()
+    _, plan = driver.pilot(bench, cell())
+    monkeypatch.setattr(conformance, "PARTS", 2)
+    taken = [driver.sample(bench, cell(), plan, number) for number in range(1, 5)]
+    assert [sample.proof.expected for sample in taken] == [2, 1, 2, 1]
+    assert all(sample.status == "ok" and sample.metrics == {"right": 3.0} for sample in taken)
 
 
 @pytest.mark.parametrize(
@@ -100,36 +110,36 @@ def test_an_engine_that_is_right_passes_with_the_number_of_programs(bench):
 )
 def test_every_flaw_is_named_with_its_program(bench, flaw, status, words):
     bench, cell, *_ = bench
-    sample = conformance.create().sample(bench, cell(flaw), {}, 1)
+    sample, _ = conformance.create().pilot(bench, cell(flaw))
     assert (sample.status, sample.metrics) == (status, {})
     assert words in sample.reason
 
 
 def test_when_a_program_kills_the_engine_the_others_are_run_all_the_same(bench):
     bench, cell, *_ = bench
-    sample = conformance.create().sample(bench, cell("dies"), {}, 1)
+    sample, _ = conformance.create().pilot(bench, cell("dies"))
     assert (sample.proof.expected, sample.proof.observed) == (3, 2)
     assert "SIGABRT" in sample.reason
 
 
 def test_memory_that_is_left_otherwise_is_wrong(bench):
     bench, cell, stores, _ = bench
-    assert "something else in memory" in conformance.create().sample(bench, cell("memory", stores), {}, 1).reason
+    assert "something else in memory" in conformance.create().pilot(bench, cell("memory", stores))[0].reason
 
 
 def test_what_is_known_of_an_engine_is_told_and_no_failure(bench):
     bench, cell, *_ = bench
     driver = conformance.create()
-    sample = driver.sample(bench, cell("wrong", adds="two is too much for it"), {}, 1)
+    sample, _ = driver.pilot(bench, cell("wrong", adds="two is too much for it"))
     assert sample.status == "unsupported"
     assert sample.reason.startswith("wrong, as is known: two is too much for it (1 of 3 wrong: two")
-    assert driver.sample(bench, cell(adds="two is too much for it"), {}, 2).status == "ok"
+    assert driver.pilot(bench, cell(adds="two is too much for it"))[0].status == "ok"
 
 
 def test_a_class_without_programs_proves_nothing(bench):
     bench, cell, _, nothing = bench
     driver = conformance.create()
-    assert driver.sample(bench, cell(case=nothing), {}, 1).status == "failed"
+    assert driver.pilot(bench, cell(case=nothing))[0].status == "failed"
     unknown = Case("unknown", "unknown", "g", params={"programs": ["nobody"]})
     with pytest.raises(BenchError):
-        driver.sample(bench, cell(case=unknown), {}, 1)
+        driver.pilot(bench, cell(case=unknown))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bpfbench.build import workload
-from bpfbench.drivers.casetable import about, named, read_tables, spread
+from bpfbench.drivers.casetable import about, named, read_tables
 from bpfbench.layout import Layout
 from bpfbench.model.load import load
 
@@ -39,10 +39,8 @@ def test_every_class_has_programs_and_they_come_out_right(tree, engine):
     rows, chosen = read_tables(tree / EXPERIMENT.params["tables"]), []
     for case in EXPERIMENT.cases:
         params = case.params
-        if "programs" in params:
-            found = named(rows, params["programs"])
-        else:
-            found = spread(about(rows, params["instructions"], params.get("beside", ())), EXPERIMENT.params["most"])
+        beside = params.get("beside", ())
+        found = named(rows, params["programs"]) if "programs" in params else about(rows, params["instructions"], beside)
         assert len(found) >= 2, case.name
         chosen += found
     (ready, *answers), end = talk(tree, engine, "".join(f"run {row.words}\n" for row in chosen))
