@@ -32,23 +32,6 @@ const char *conform_start(const char *engine, const char **wrong)
 	return *wrong ? NULL : chosen == MACHINE_KERNEL ? "kernel-jit" : machine_name(chosen);
 }
 
-/* A program's own result has 32 bits on the kernel: another one around it stores all that the function gives back. */
-static uint32_t wrap(struct bpf_insn *to, const struct bpf_insn *insns, uint32_t count)
-{
-	static const struct bpf_insn around[] = {
-		{ .code = BPF_JMP | BPF_CALL, .src_reg = BPF_PSEUDO_CALL, .imm = 5 },
-		{ .code = BPF_LD | BPF_IMM | BPF_DW, .dst_reg = 1, .src_reg = BPF_PSEUDO_MAP_VALUE, .imm = 1 },
-		{ .imm = MACHINE_VALUE - 8 },
-		{ .code = BPF_STX | BPF_MEM | BPF_DW, .dst_reg = 1, .src_reg = 0 },
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
-
-	memcpy(to, around, sizeof(around));
-	memcpy(to + sizeof(around) / sizeof(*around), insns, count * sizeof(*insns));
-	return (uint32_t)(sizeof(around) / sizeof(*around)) + count;
-}
-
 int conform_run(const struct bpf_insn *insns, uint32_t count, struct image *image, char *error, size_t size)
 {
 	static struct bpf_insn wrapped[MACHINE_MOST];
@@ -56,11 +39,11 @@ int conform_run(const struct bpf_insn *insns, uint32_t count, struct image *imag
 
 	if (chosen != MACHINE_KERNEL)
 		return machine_run(chosen, insns, count, image, error, size);
-	if (count + 8 > MACHINE_MOST) {
+	if (count + KERNEL_WRAPPING > MACHINE_MOST) {
 		snprintf(error, size, "the program is too long");
 		return -1;
 	}
-	result = machine_run(chosen, wrapped, wrap(wrapped, insns, count), image, error, size);
-	memcpy(&image->r0, image->data + MACHINE_VALUE - 8, 8);
+	result = machine_run(chosen, wrapped, kernel_wrap(wrapped, insns, count), image, error, size);
+	memcpy(&image->r0, image->data + KERNEL_RESULT_AT, 8);
 	return result;
 }

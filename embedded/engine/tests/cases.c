@@ -45,24 +45,6 @@ static void wrong(struct totals *totals, const struct test_case *test, const cha
 	totals->wrong++;
 }
 
-/* On the kernel a result has 32 bits: a program around it stores all 64. */
-static uint32_t wrap(struct bpf_insn *to, const struct assembly *assembly)
-{
-	static const struct bpf_insn around[] = {
-		{ .code = BPF_JMP | BPF_CALL, .src_reg = BPF_PSEUDO_CALL, .imm = 5 },
-		{ .code = BPF_LD | BPF_IMM | BPF_DW, .dst_reg = 1, .src_reg = BPF_PSEUDO_MAP_VALUE, .imm = 1 },
-		{ .imm = MACHINE_VALUE - 8 },
-		{ .code = BPF_STX | BPF_MEM | BPF_DW, .dst_reg = 1, .src_reg = 0 },
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
-	uint32_t count = sizeof(around) / sizeof(*around);
-
-	memcpy(to, around, sizeof(around));
-	memcpy(to + count, assembly->insns, assembly->count * sizeof(*to));
-	return count + assembly->count;
-}
-
 static int run(enum machine_kind kind, const struct test_case *test, struct image *image, char *error, size_t size)
 {
 	static struct bpf_insn wrapped[ASSEMBLY_MOST + 8];
@@ -70,8 +52,8 @@ static int run(enum machine_kind kind, const struct test_case *test, struct imag
 
 	if (kind != MACHINE_KERNEL || test->expectation == EXPECT_AGREEMENT)
 		return machine_run(kind, test->assembly.insns, test->assembly.count, image, error, size);
-	result = machine_run(kind, wrapped, wrap(wrapped, &test->assembly), image, error, size);
-	memcpy(&image->r0, image->data + MACHINE_VALUE - 8, 8);
+	result = machine_run(kind, wrapped, kernel_wrap(wrapped, test->assembly.insns, test->assembly.count), image, error, size);
+	memcpy(&image->r0, image->data + KERNEL_RESULT_AT, 8);
 	return result;
 }
 

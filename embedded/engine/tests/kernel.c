@@ -37,6 +37,22 @@ const char *kernel_missing(void)
 	return open_maps() ? "the kernel does not let this user make BPF maps" : NULL;
 }
 
+uint32_t kernel_wrap(struct bpf_insn *to, const struct bpf_insn *insns, uint32_t count)
+{
+	static const struct bpf_insn around[KERNEL_WRAPPING] = {
+		{ .code = BPF_JMP | BPF_CALL, .src_reg = BPF_PSEUDO_CALL, .imm = 5 },
+		{ .code = BPF_LD | BPF_IMM | BPF_DW, .dst_reg = 1, .src_reg = BPF_PSEUDO_MAP_VALUE, .imm = 1 },
+		{ .imm = KERNEL_RESULT_AT },
+		{ .code = BPF_STX | BPF_MEM | BPF_DW, .dst_reg = 1, .src_reg = 0 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+
+	memcpy(to, around, sizeof(around));
+	memcpy(to + KERNEL_WRAPPING, insns, count * sizeof(*insns));
+	return KERNEL_WRAPPING + count;
+}
+
 static bool is_cmpxchg32(const struct bpf_insn *insn)
 {
 	return isa_is_atomic(insn) && isa_size(insn) == BPF_W && insn->imm == BPF_CMPXCHG;

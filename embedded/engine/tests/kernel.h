@@ -11,6 +11,14 @@
  */
 extern bool kernel_as_it_is;
 
+/*
+ * On the kernel a result has 32 bits: writes to `to` a program around this one that stores all 64 in the data, at KERNEL_RESULT_AT. Returns
+ * its length, KERNEL_WRAPPING more.
+ */
+#define KERNEL_RESULT_AT (MACHINE_VALUE - 8)
+#define KERNEL_WRAPPING 6
+uint32_t kernel_wrap(struct bpf_insn *to, const struct bpf_insn *insns, uint32_t count);
+
 /* See machine_run(), machine_missing() and machine_time(). */
 int kernel_run(const struct bpf_insn *insns, uint32_t count, struct image *image, char *error, size_t size);
 const char *kernel_missing(void);
