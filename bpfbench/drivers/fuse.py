@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from bpfbench.drivers import fuse_find
 from bpfbench.drivers.common import START_DEADLINE, environment, hear, tell
 from bpfbench.drivers.events import foreign
 from bpfbench.drivers.evidence import Evidence
@@ -95,6 +96,20 @@ class FusePair(Pair):
         self.server_evidence = Evidence()
 
     @property
+    def mount(self) -> Path:
+        """Where everybody sees the file system."""
+        return MOUNT
+
+    @property
+    def folders(self) -> int:
+        """Through how many folders find goes; 0: it does not."""
+        return int(self._asked_for("folders", FOLDERS)) if self.params["call"] == "find" else 0
+
+    def _asked_for(self, name: str, otherwise: int) -> int:
+        params = {**self.bench.experiment.params, **self.bench.profile.params.get(self.bench.experiment.name, {})}
+        return int(params.get(name, otherwise))
+
+    @property
     def backing(self) -> Path:
         """Where the server keeps its files: loggedfs is mounted over them."""
         return MOUNT if self.logged else ROOM / "backing"
@@ -104,6 +119,10 @@ class FusePair(Pair):
         self.piloting = not plan
         try:
             self._serve()
+            if self.folders:
+                plan.setdefault("folders", self.folders)
+                self._introduce()
+                return fuse_find.measure(self, self.folders)
             return super().measure(plan)
         except FileNotFoundError as error:  # of /proc: whom we look at is gone
             self._see_that_it_serves()
@@ -152,12 +171,13 @@ class FusePair(Pair):
         self.other = self._stage("other", self._among(), [str(self.package / "victim")], instrumented=False)
         self._go(self.other)
         hear(self.other, "READY", START_DEADLINE)
-        self._deed(f"populate {self.backing} {FOLDERS} {FILES}")
-        if self.cell.runtime.where == "none":
+        self._deed(f"populate {self.backing} {self.folders or FOLDERS} {fuse_find.FILES if self.folders else FILES}")
+        if self.cell.runtime.where == "none" and not self.folders:
             self._deed(f"directory 0 {self.backing}/{REFUSED}")
             for number in range(FILES):
                 self._deed(f"chmod 0 file-{number:04} 0")
-        self.victim = self._stage("client", self._among(), self._client_words())
+        if not self.folders:
+            self.victim = self.stage_client("client", self._client_words())
         if self.cell.runtime.where != "none":
             self.loaded = self._attach_all()
         self._go(self.server)
@@ -191,14 +211,26 @@ class FusePair(Pair):
             raise Invalid(f"{name}: {line}")
         return child
 
+    def stage_client(self, name: str, words: list[str]) -> Child:
+        """Start a process that sees the file system, and in which programs may run."""
+        words = [shutil.which(words[0]) or words[0], *words[1:]]
+        return self._stage(name, self._among(), words)
+
+    def _introduce(self) -> None:
+        if self.loader:
+            tell(self.loader, f"device {self.device}", "OK device", START_DEADLINE)
+
     def _go(self, child: Child) -> None:
         child.send("go")
 
     def _attach_all(self) -> dict[str, Any]:
         refused = REFUSED if self.logged else f"{self.backing}/{REFUSED}"
-        assert self.server is not None and self.victim is not None
-        argv = [str(self.package / "loader"), "--object", str(self.package / "program.bpf.o"), "--filter", refused]
-        argv += ["--server", str(self.server.pid), "--client", str(self.victim.pid)]
+        assert self.server is not None
+        argv = [str(self.package / "loader"), "--object", str(self.package / "program.bpf.o"), "--server", str(self.server.pid)]
+        if self.victim is not None:
+            argv += ["--client", str(self.victim.pid), "--filter", refused]
+        else:
+            argv += fuse_find.table_sizes(self.folders)
         self.loader = self._start("loader", argv, self.cell.runtime.loader_env, self.bench.other_cpus)
         loaded = ready_or_refused(self.loader.expect(r"^(READY|ERROR) ", START_DEADLINE))
         check_mapped(self.loader)
@@ -239,8 +271,7 @@ class FusePair(Pair):
     def _start_victim(self) -> dict[str, Any]:
         client = self.victim
         assert client is not None
-        if self.loader:
-            tell(self.loader, f"device {self.device}", "OK device", START_DEADLINE)
+        self._introduce()
         self._go(client)
         ready = hear(client, "READY", START_DEADLINE)
         for child in (client, self.server):
@@ -250,7 +281,7 @@ class FusePair(Pair):
 
     def _calibrate(self) -> dict[str, int]:
         """As many calls as the profile says, if it does; else as its time allows. The first calls are slow ones, and do not count."""
-        wanted = {**self.bench.experiment.params, **self.bench.profile.params.get(self.bench.experiment.name, {})}.get("calls")
+        wanted = self._asked_for("calls", 0)
         if wanted:
             return {"calls": max(1, wanted // ROUNDS), "warm": LEAST_CALLS}
         done = self._victim(f"run {LEAST_CALLS} 20", "DONE", {"calls": LEAST_CALLS})
@@ -260,20 +291,29 @@ class FusePair(Pair):
 
     def _finish(self) -> dict[str, Any]:
         """Let the client exit, read the counters, end the server while its programs are attached, then let the loader exit."""
-        assert self.victim is not None and self.server is not None and self.other is not None
+        assert self.victim is not None
         self._see_that_it_serves()
         self.cpu = leave(self.victim, "the client")
         counters = tell(self.loader, "read", "COUNTERS", START_DEADLINE) if self.loader else {}
+        self.end_all()
+        return counters
+
+    def end_all(self) -> None:
+        """End the server, and then let the others exit."""
+        assert self.server is not None and self.other is not None
         self._see_that_it_serves()
         ended = self.server.stop()
         self.cpu += ended.user + ended.system + leave(self.other, "the other process")
         if self.loader:
             self.cpu += leave(self.loader, "the loader")
-        return counters
+
+    def evidence_of_server(self) -> Evidence:
+        """Return what the server's side says of itself."""
+        return evidence_of(self.cell.runtime, self.work / "server", self.loaded)
 
     def evidence(self) -> Evidence:
         """Return what both processes that run programs say of themselves, which must be the same."""
-        client, server = (evidence_of(self.cell.runtime, self.work / name, self.loaded) for name in ("client", "server"))
+        client, server = evidence_of(self.cell.runtime, self.work / "client", self.loaded), self.evidence_of_server()
         self.server_evidence = server
         return server if server.wrong or (server.engine, server.backend) != (client.engine, client.backend) else client
 

@@ -5,6 +5,7 @@ Debian's loggedfs serves here, so that no test waits for a build; libfuse's pass
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -52,16 +53,18 @@ def take(made: Path, tree: Tree, tmp_path: Path) -> Iterator[Take]:
     work.mkdir()
     cpus = sorted(os.sched_getaffinity(0))
     mounts = Path("/proc/self/mounts").read_text()
+    driver, numbers = fuse.create(), itertools.count(1)
+    # a client that does not answer is waited for a hundred sample times
+    profile = replace(MODEL.profiles["quick"], sample_time=0.002)
     with Reaper(MARK) as reaper:
 
         def taken(arm: str, case: str = "logged_fstatat", *, pilot: bool = False, libfuse: Path | None = None) -> Sample:
             trees = {"fuse": made, "libfuse": libfuse or tmp_path}
             if arm == "embedded":
                 trees["embedded"] = tree("embedded")
-            bench = Bench(EXPERIMENT, MODEL.profiles["quick"], reaper, trees, work, frozenset(cpus[-1:]), frozenset(cpus[:1]))
+            bench = Bench(EXPERIMENT, profile, reaper, trees, work, frozenset(cpus[-1:]), frozenset(cpus[:1]))
             cell = Cell(CASES[case], ARMS[arm], MODEL.runtimes[ARMS[arm].runtime])
-            driver = fuse.create()
-            return driver.pilot(bench, cell)[0] if pilot else driver.sample(bench, cell, PLAN, len(list(work.iterdir())) + 1)
+            return driver.pilot(bench, cell)[0] if pilot else driver.sample(bench, cell, PLAN, next(numbers))
 
         yield taken
     assert not list(work.glob("sample-*")), "a sample leaves no directory"

@@ -5,7 +5,8 @@
 
 /* Variable in .data.settings, written by the loader as a whole before the processes in question go on. */
 struct settings {
-	unsigned int server, client; /* processes */
+	unsigned int server, client; /* processes; ~0: none yet */
+	unsigned int incarnation;    /* how many clients there have been: each has descriptors of its own */
 	unsigned long long device;   /* st_dev of what lies on the file system */
 	unsigned int reads_change;   /* whether reading changes times of access in the backing directory */
 	unsigned int filter_length;  /* 0: nothing is refused */

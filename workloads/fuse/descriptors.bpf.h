@@ -81,7 +81,7 @@ static __always_inline int ask(struct question *question, __u64 number, int itse
 	IN_ORDER();
 	if (ended != question->generation || *(volatile __u64 *)&descriptor->begun != question->guard)
 		return 0;
-	question->place = 1ull << 63 | (number & 0x3ff) << 48 | (question->guard & 0xffffffffffff);
+	question->place = 1ull << 63 | (__u64)(settings.incarnation & 0xfffff) << 43 | (number & 0x3ff) << 33 | (question->guard & 0x1ffffffff);
 	version = *(volatile __u64 *)&descriptor->version;
 	IN_ORDER();
 	if (itself) {

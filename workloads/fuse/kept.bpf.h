@@ -205,10 +205,10 @@ static __always_inline int find(const struct question *question, __s64 *result, 
 	return 0;
 }
 
-/* Where a new answer goes: to its old place, to one that is not true any more, or to the place of some other. */
+/* Where a new answer goes: to its old place, to one that is free or not true any more, or to that of some other, in turn. */
 static __always_inline struct name *place_for(const struct question *question)
 {
-	__u32 place = place_of(question), at = place + (question->generation & (WAYS - 1));
+	__u32 place = place_of(question), at = place + (numbers.kept & (WAYS - 1));
 	struct name *chosen = bpf_map_lookup_elem(&names, &at);
 
 	for (__u32 i = 0; i < WAYS; i++) {
@@ -220,7 +220,7 @@ static __always_inline struct name *place_for(const struct question *question)
 			return NULL;
 		if (is_that(name, question))
 			return name;
-		if (name->generation != question->generation)
+		if (!name->what || name->generation != question->generation)
 			chosen = name;
 	}
 	return chosen;

@@ -56,7 +56,7 @@ static void take_option(struct plan *plan, int option)
 	else if (option == 'f' && strlen(optarg) < FILTER)
 		loader.settings.filter_length = (unsigned)strlen(strcpy(loader.settings.filter, optarg));
 	else
-		fail_options("usage: loader --object FILE --server PID --client PID [--names N] [--listings N] [--filter PATH] [--reads-change] "
+		fail_options("usage: loader --object FILE --server PID [--client PID] [--names N] [--listings N] [--filter PATH] [--reads-change] "
 			     "[--uncached]");
 }
 
@@ -74,7 +74,7 @@ static struct plan parse_options(int argc, char **argv)
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		take_option(&plan, option);
-	if (optind != argc || !plan.object || loader.settings.server == ~0u || loader.settings.client == ~0u)
+	if (optind != argc || !plan.object || loader.settings.server == ~0u)
 		take_option(&plan, '?');
 	if (plan.names < 4 || plan.names & (plan.names - 1) || !plan.listings || plan.listings & (plan.listings - 1))
 		fail_options("--names %lu --listings %lu: expected powers of 2", plan.names, plan.listings);
@@ -127,7 +127,7 @@ static uint64_t tracepoint_number(const char *tracepoint)
 	return number;
 }
 
-/* In one process: libbpf's own call would put it on all of them. */
+/* In one process, or in all (~0), as libbpf's own call does. */
 static void attach_to(struct bpf_program *program, const char *tracepoint, uint32_t pid)
 {
 	struct perf_event_attr attributes = { .type = PERF_TYPE_TRACEPOINT, .size = sizeof(attributes), .sample_period = 1, .wakeup_events = 1 };
@@ -137,7 +137,7 @@ static void attach_to(struct bpf_program *program, const char *tracepoint, uint3
 	attributes.config = tracepoint_number(tracepoint);
 	if (!attributes.config)
 		fail_stage(STAGE_ATTACH, name, ENOENT, "there is no tracepoint", tracepoint);
-	event = syscall(SYS_perf_event_open, &attributes, pid, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	event = syscall(SYS_perf_event_open, &attributes, (int)pid, pid == ~0u ? 0 : -1, -1, PERF_FLAG_FD_CLOEXEC);
 	if (event < 0 || !bpf_program__attach_perf_event(program, (int)event))
 		fail_stage(STAGE_ATTACH, name, errno, "cannot attach to", tracepoint);
 }
@@ -231,6 +231,30 @@ static void start_watch(void)
 	pthread_detach(thread);
 }
 
+static void clear(const char *name)
+{
+	struct bpf_map *map = object_map(&loader.object, name);
+	void *zeros = calloc(1, bpf_map__value_size(map));
+
+	for (uint32_t key = 0; key < bpf_map__max_entries(map); key++)
+		if (!zeros || bpf_map_update_elem(bpf_map__fd(map), &key, zeros, BPF_ANY))
+			fail_stage(STAGE_MAPS, NULL, errno, "cannot clear", name);
+	free(zeros);
+}
+
+/* Another client has other descriptors; what is known by inodes stays. */
+static void set_client(uint32_t pid)
+{
+	loader.settings.client = ~0u;
+	write_settings();
+	clear("descriptors");
+	clear("descriptions");
+	loader.settings.client = pid;
+	loader.settings.incarnation++;
+	write_settings();
+	reply_text("OK client");
+}
+
 static void set_device(uint64_t device)
 {
 	loader.settings.device = device;
@@ -246,6 +270,8 @@ static void obey(const char *line)
 		reset();
 	else if (command_is(line, "read", 0, NULL))
 		report_counters();
+	else if (command_is(line, "client", 1, numbers))
+		set_client((uint32_t)numbers[0]);
 	else if (command_is(line, "device", 1, numbers))
 		set_device(numbers[0]);
 	else
