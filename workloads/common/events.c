@@ -12,7 +12,8 @@
 enum {
 	PATIENCE_MS = 20,  /* how long a wait for events lasts at most */
 	PAUSE_US = 2000,   /* between two waits: who waits again at once has every single event wake it, at the target's expense */
-	PERF_PAGES = 4096, /* of 4 KiB for each CPU: as large as sslsniff's ring, 20 ms of the fastest loads */
+	PERF_PAGES = 1024, /* of 4 KiB for each CPU: more is more than bpftime's shared memory holds by default */
+	MOST_CAPTURED = 8 << 20, /* bytes: what comes first is looked at, and writing all of a load would be a load itself */
 };
 
 static struct ring_buffer *ring;
@@ -24,7 +25,7 @@ static void take(const void *data, uint32_t size)
 {
 	atomic_fetch_add(&received, 1);
 	atomic_fetch_add(&bytes, size);
-	if (capture) {
+	if (capture && atomic_load(&bytes) <= MOST_CAPTURED) {
 		fwrite(&size, sizeof(size), 1, capture);
 		fwrite(data, size, 1, capture);
 		fflush(capture);
