@@ -31,7 +31,7 @@ MODEL = load(Layout.of(ROOT))
 EXPERIMENT = MODEL.experiments["fuse"]
 CASES = {case.name: case for case in EXPERIMENT.cases}
 ARMS = {arm.name: arm for arm in EXPERIMENT.arms}
-MARK = "test-fuse"
+MARK = "test-served"
 PLAN = {"calls": 40, "warm": 32}
 
 pytestmark = [pytest.mark.system, pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))]
@@ -100,8 +100,10 @@ def test_passthrough(take: Take, tree: Tree, arm: str) -> None:
         assert (sample.status, sample.reason) == ("ok", None), case
 
 
-@pytest.mark.parametrize("arm", ["native", "embedded"])
-@pytest.mark.parametrize(("how", "reason"), [(signal.SIGKILL, "ended while it was needed: was killed"), (signal.SIGSTOP, "did not")])
+@pytest.mark.parametrize(
+    ("arm", "how", "reason"),
+    [("embedded", signal.SIGKILL, "ended while it was needed: was killed by SIGKILL"), ("native", signal.SIGSTOP, "did not")],
+)
 def test_a_server_that_is_killed_or_stopped(
     take: Take, monkeypatch: pytest.MonkeyPatch, arm: str, how: signal.Signals, reason: str
 ) -> None:
