@@ -19,3 +19,11 @@ def test_a_budget_without_a_unit_is_refused_where_it_stands(tree):
     problem = tree.problem()
     assert problem.location.line == line
     assert "budget" in problem.field
+
+
+def test_a_first_block_that_finds_out_how_much_to_sample_cannot_be_left_out(tree):
+    line = tree.change("specs/profiles.yaml", "warmup: 1", "warmup: 0")
+    problem = tree.problem()
+    assert problem.location.line == line
+    assert "warmup" in problem.field
+    assert "at least 1" in str(problem)
