@@ -54,8 +54,8 @@ def _row(result: Part, cell: Part, metric: Part) -> dict[str, Any]:
         "proof": {"expected": proof["expected"], "observed": proof["observed"]} if proof else None,
         "engine": cell["engine"],
         "backend": cell["backend"],
-        "verification": "; ".join(cell["evidence"].get("verification", ())) or None,
         "profile": result["profile"],
+        "verification": "; ".join(cell["evidence"].get("verification", ())) or None,
     }
 
 

@@ -173,7 +173,7 @@ def test_results_as_objects_have_exactly_the_fields_that_are_promised(checkout, 
     for row in rows:
         assert list(row) == [
             "experiment", "case", "arm", "status", "reason", "metric", "unit", "direction", "n", "mean", "median",
-            "low", "high", "proof", "engine", "backend", "profile",
+            "low", "high", "proof", "engine", "backend", "profile", "verification",
         ]  # fmt: skip
         assert row["proof"] is None or list(row["proof"]) == ["expected", "observed"]
         assert (row["median"] is None) == (row["status"] != "ok")

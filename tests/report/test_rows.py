@@ -12,7 +12,7 @@ from bpfbench.report.rows import columns_of, rows, terminal_table
 
 KEYS = {
     "experiment", "case", "arm", "status", "reason", "metric", "unit", "direction", "n", "mean", "median",
-    "low", "high", "proof", "engine", "backend", "verification", "profile",
+    "low", "high", "proof", "engine", "backend", "profile", "verification",
 }  # fmt: skip
 
 
