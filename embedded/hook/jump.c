@@ -75,7 +75,9 @@ void eb_hop_fill(struct eb_patch *patch, struct eb_patch *hop, unsigned char *at
 
 int eb_hop_switch(struct eb_patch *patch, struct eb_patch *hop, int on, char *error, size_t size)
 {
-	/* the hop stays when the patch goes: a thread may be about to come there */
+	/* the hop stays when the patch goes: a thread may be about to come there; but not when its library goes */
+	if (on && hop->at && hop->on && !eb_text_holds(hop, hop->jump))
+		eb_store(&hop->on, 0);
 	if (on && hop->at && !hop->on && eb_text_switch(hop, 1, error, size))
 		return -1;
 	return patch->on == on ? 0 : eb_text_switch(patch, on, error, size);

@@ -128,11 +128,30 @@ static int switch_live(struct eb_patch *patch, const unsigned char *bytes, int i
 	return 0;
 }
 
+int eb_text_holds(const struct eb_patch *patch, const unsigned char *bytes)
+{
+	unsigned char seen[sizeof(patch->jump)];
+	long fd = raw(SYS_open, "/proc/self/mem", O_RDONLY | O_CLOEXEC), done;
+
+	if (fd < 0)
+		return 0;
+	done = raw(SYS_pread64, fd, seen, patch->size, patch->at);
+	raw(SYS_close, fd);
+	return done == patch->size && eb_equal(seen, bytes, patch->size);
+}
+
 int eb_text_switch(struct eb_patch *patch, int on, char *error, size_t size)
 {
 	const unsigned char *bytes = on ? patch->jump : patch->original;
 	int interior = on && patch->starts > 1 && patch->from[1] < patch->size, failed;
 
+	/* its library may have gone, and another one come in its place */
+	if (!on && !eb_text_holds(patch, patch->jump)) {
+		eb_store(&patch->on, 0);
+		return 0;
+	}
+	if (on && !eb_text_holds(patch, patch->original))
+		return eb_refuse(error, size, "the code is another than it was");
 	if (on && eb_text_overlapping(patch->at, patch->displaced, patch))
 		return eb_refuse(error, size, "another patch is in the way");
 	eb_store(&patch->on, (unsigned char)on);

@@ -23,6 +23,9 @@ struct eb_patch *eb_text_overlapping(const unsigned char *at, size_t size, const
  */
 const unsigned char *eb_text_pristine(const unsigned char *at, size_t size, unsigned char *copy);
 
+/* Whether these are the bytes where the patch goes; not, where nothing is mapped any more. */
+int eb_text_holds(const struct eb_patch *patch, const unsigned char *bytes);
+
 /* Puts the patch's jump into the text, or the original bytes back. 0 or -1 with the reason, and nothing changed. */
 int eb_text_switch(struct eb_patch *patch, int on, char *error, size_t size);
 

@@ -81,6 +81,7 @@ static int attach_new(void)
 				agent_look_at_maps();
 			agent_attach(link, event);
 			changed |= link->attached || link->refused;
+			agent.pending |= !link->attached && !link->refused;
 		}
 	}
 	return changed;
@@ -98,7 +99,7 @@ static int detach_old(void)
 		}
 		*place = link->next;
 		changed = 1;
-		if (!agent_detach(link, NULL))
+		if (!agent_detach(link))
 			free(link);
 	}
 	return changed;
@@ -112,12 +113,15 @@ static void look(void)
 	pthread_mutex_lock(&looking);
 	for (struct agent_link *link = agent.links; link; link = link->next)
 		link->wanted = 0;
+	agent.pending = 0;
 	changed = attach_new();
 	changed |= detach_old();
 	eb_program_collect();
 	eb_symbols_forget();
 	if (changed && !agent.starting)
 		agent_status(0);
+	if (agent.pending)
+		agent_watch_loads();
 	pthread_mutex_unlock(&looking);
 	eb_doorbell_acknowledge(number);
 }
@@ -189,17 +193,21 @@ static void *watch(void *unused)
 	eb_hook_suspend();
 	closed = eb_mpk_enter();
 	for (;;) {
-		if (eb_load(&eb_view.segment->doorbell) == seen) {
+		uint32_t loads;
+
+		if (eb_load(&eb_view.segment->doorbell) == seen && !agent_has_loads_to_look_at()) {
 			eb_mpk_leave(closed);
 			eb_doorbell_sleep(seen, LOOK_AROUND);
 			eb_mpk_enter();
 		}
+		loads = agent_loads();
 		if (eb_load(&eb_view.segment->doorbell) != seen) {
 			look();
 			seen = eb_view.segment->users[eb_view.user].seen;
 		} else {
 			look_around();
 		}
+		agent_has_looked_at_loads(loads);
 	}
 	return NULL;
 }
@@ -219,6 +227,8 @@ static void start_thread(void)
 		pthread_attr_setstacksize(&attributes, 512 * 1024);
 	if (pthread_create(&thread, &attributes, watch, NULL))
 		eb_log_error("no thread: nothing is attached or detached from now on");
+	else
+		agent_looks_at_loads();
 	pthread_attr_destroy(&attributes);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }

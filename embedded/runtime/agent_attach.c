@@ -1,12 +1,14 @@
 /* Links to functions: each is a hook whose handler runs the program. */
 #include "common/log.h"
 #include "hook/hook.h"
+#include "hook/raw.h"
 #include "runtime/agent.h"
 #include "runtime/helpers.h"
 #include "runtime/mpk.h"
 #include "runtime/thread.h"
 
 #include <string.h>
+#include <sys/uio.h>
 
 /* The shortest way: a program that needs nothing around it. */
 static void run_plain(struct eb_regs *regs, void *user)
@@ -157,15 +159,24 @@ void agent_attach(struct agent_link *link, const struct eb_object *event)
 		accept(link);
 }
 
-int agent_detach(struct agent_link *link, const struct eb_object *event)
+/* In a library that has been unloaded it is not there any more. */
+static void count_down(uint16_t *semaphore)
+{
+	uint16_t copy;
+
+	if (raw(SYS_process_vm_readv, raw(SYS_getpid), (&(struct iovec){ &copy, sizeof(copy) }), 1,
+		(&(struct iovec){ semaphore, sizeof(copy) }), 1, 0) == sizeof(copy) && copy)
+		__atomic_sub_fetch(semaphore, 1, __ATOMIC_ACQ_REL);
+}
+
+int agent_detach(struct agent_link *link)
 {
 	int busy;
 
-	(void)event;
 	if (!link->attached)
 		return 0;
 	if (link->semaphore)
-		__atomic_sub_fetch(link->semaphore, 1, __ATOMIC_ACQ_REL);
+		count_down(link->semaphore);
 	busy = link->hook ? eb_unhook(link->hook) : agent_detach_syscall(link);
 	if (!busy)
 		link->attachment.program->users--;

@@ -20,7 +20,7 @@
  * Where it is mapped unless that is taken: left alone, the system would put it just below the libraries, and hooks need free
  * memory within 2 GiB of these.
  */
-#define FAR_AWAY ((void *)0x300000000000)
+#define FAR_AWAY ((char *)0x300000000000)
 
 struct eb_view eb_view = { .file = -1 };
 
@@ -76,7 +76,14 @@ static struct eb_segment *map_file(int file)
 
 	if (fstat(file, &status) || (status.st_size != (off_t)EB_SEGMENT_SIZE && ftruncate(file, (off_t)EB_SEGMENT_SIZE)))
 		return NULL;
-	at = mmap(FAR_AWAY, EB_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
+	for (int i = 0; i < 8; i++) { /* a loader that is a target, too, maps it twice */
+		at = mmap(FAR_AWAY + i * EB_SEGMENT_SIZE, EB_SEGMENT_SIZE, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, file, 0);
+		if (at != MAP_FAILED)
+			break;
+	}
+	if (at == MAP_FAILED)
+		at = mmap(NULL, EB_SEGMENT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
 	if (at == MAP_FAILED)
 		return NULL;
 	madvise(at, EB_SEGMENT_SIZE, MADV_DONTDUMP);
