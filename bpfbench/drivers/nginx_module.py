@@ -8,8 +8,8 @@ bounds it (``reaches: true``), it must get there, for else the attempt would pro
 The proof of a load: the engine has counted as many decisions as the server says it had requests, which are those that the client had
 answered and no more than were on their way when time was up. The worker must be the one that was started.
 
-Options of an arm: ``engine`` (library and arguments; places as in runtimes' environments; without it, there is no module) and
-``reaches``. Parameters of a case, beside those of ``nginx_load``: ``rules`` (prefixes of paths that may pass).
+Options of an arm: ``engine`` (library and arguments; places as in runtimes' environments; without it, there is no module),
+``reaches``, and ``lacks``: why an engine that one would look for is not there. Parameters of a case, beside those of ``nginx_load``: ``rules`` (prefixes of paths that may pass).
 """
 
 from __future__ import annotations
@@ -148,6 +148,8 @@ class Gated(NginxSample):
 
     def _start_server(self) -> Nginx:
         """A worker that cannot open its engine may be gone before it is found."""
+        if "lacks" in self.cell.arm.options:
+            raise Unsupported(self.cell.arm.options["lacks"])
         try:
             return super()._start_server()
         except ServerError as error:

@@ -193,6 +193,13 @@ def test_what_an_engine_lacks_here_makes_it_unsupported(take):
     assert (sample.status, sample.reason) == ("unsupported", "no such engine")
 
 
+@pytest.mark.parametrize("experiment", ["nginx_module", "nginx_decision"])
+def test_an_engine_that_there_is_not_makes_it_unsupported_with_the_reason(take, experiment):
+    sample = take(arm="njs", experiment=experiment)
+    assert sample.status == "unsupported"
+    assert "could not count" in sample.reason
+
+
 def test_decisions_alone(take):
     sample = take(experiment="nginx_decision")
     assert (sample.status, sample.proof.kind, sample.proof.holds) == ("ok", "decisions", True)
