@@ -77,6 +77,8 @@ static void on_leave(struct eb_site *site, struct cpu *cpu)
 
 int eb_hook_select(const char *backend, char *error, size_t size)
 {
+	/* The first time, a process of several threads waits a grace period of the kernel's for it: we may have but one now. */
+	eb_synchronise();
 	if (!strcmp(backend, "trampoline")) {
 		gum = 0;
 		return 0;
