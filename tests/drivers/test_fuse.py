@@ -1,12 +1,13 @@
 """The driver of cached file systems against small scripts that play server, other process, loader and client."""
 
+import itertools
 import os
 import sys
 import textwrap
 
 import pytest
 
-from bpfbench.drivers import fuse, fuse_gate
+from bpfbench.drivers import fuse, fuse_find, fuse_gate
 from bpfbench.model.types import Arm, Case, Experiment, Group, Location, Metric, Profile, Runtime
 from bpfbench.process.reaper import Reaper
 from bpfbench.sampling import Bench, Cell
@@ -49,9 +50,14 @@ LOADER = COMMON + textwrap.dedent("""
         say("ERROR", stage="load", program="p", errno=1, message="Operation not permitted", log=None)
         sys.exit(3)
     say("READY", programs=[{"name": "p"}], libbpf="1.1")
+    runs = 0
     for line in sys.stdin:
         word, *rest = line.split()
-        if word == "read":
+        runs += word == "client"
+        if word == "read" and "--client" not in sys.argv:
+            asked = 0 if fault == "unseen" else 300 - (1 if fault == "missed" and runs == 3 else 0)
+            say("COUNTERS", stat_hits=20 if fault == "evicted" else asked - 100, stat_misses=asked - 20 if fault == "evicted" else 100)
+        elif word == "read":
             counted = int(open(os.environ["STATE"] + ".calls").read())
             say("COUNTERS", list_hits=counted // 2, list_ends=counted - counted // 2 - (1 if fault == "missed" else 0))
         elif word == "quit":
@@ -101,21 +107,21 @@ def measure(tmp_path, monkeypatch):
         (trees[tree] / name).write_text(text)
         (trees[tree] / name).chmod(0o755)
     outputs = {"fuse": trees["fuse"], "libfuse": tmp_path / "libfuse"}
-    cpus = frozenset(os.sched_getaffinity(0))
+    cpus, numbers = frozenset(os.sched_getaffinity(0)), itertools.count()
 
-    def sample(*, stage="", client="", loader="", where="userspace", system="passthrough", errno=None):
+    def sample(*, stage="", client="", loader="", where="userspace", system="passthrough", call="getdents64"):
         state = {"STATE": str(tmp_path / "state")}
         engine = None if where == "none" else "kernel-interpreter"
         envs = {"loader_env": {"FAULT": loader, **state}, "target_env": {"FAULT": client or stage, **state}}
         runtime = Runtime("r", "r", where, "#000000", HERE, engine=engine, **envs)
-        params = {"system": system, "call": "getdents64", "folder": "folder-0000", "name": "x", "counts": [["list_hits", "list_ends"]]}
-        case = Case("c", "c", "g", params={**params, **({"errno": errno} if errno else {})})
+        params = {"system": system, "call": call, "folder": "folder-0000", "name": "x", "counts": [["list_hits", "list_ends"]]}
+        case = Case("c", "c", "g", params=params)
         arm = Arm("a", "r", "r")
         metric = Metric("time", "t", "ns", "call", "lower", True)
         experiment = Experiment("fuse", "f", "d", "fuse", "a", ("fuse", "libfuse"), (arm,), (Group("g", "g"),), (case,), (metric,), HERE)
         profile = Profile("p", "p", 1, 1, 0, 0.1, 0.05, 10.0, 0.01, ())
-        work = tmp_path / "work"
-        work.mkdir(exist_ok=True)
+        work = tmp_path / f"work-{next(numbers)}"
+        work.mkdir()
         driver = fuse.create()
         with Reaper("test-fuse") as reaper:
             bench = Bench(experiment, profile, reaper, outputs, work, cpus, cpus)
@@ -135,7 +141,7 @@ def test_a_cached_sample_is_proved_by_the_calls_that_were_counted(measure):
     assert taken.proof.observed == taken.proof.expected > 0
     assert taken.metrics["time"] == pytest.approx(70)
     assert len(gates) == 1, "the pilot's; a sample does not repeat it"
-    assert "--filter /mnt/backing/folder-0001 --server " in words
+    assert words.endswith("--filter /mnt/backing/folder-0001")
 
 
 def test_a_bare_sample_is_proved_by_nothing_being_attached(measure):
@@ -168,3 +174,39 @@ def test_what_cannot_be_had_here_is_unsupported(measure, monkeypatch):
     assert "no /dev/fuse" in measure()[0].reason
     monkeypatch.setattr(fuse, "holds_root", lambda: False)
     assert "needs root" in measure()[0].reason
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A directory in the place of the mount, in which there is as much to find as there should be."""
+    for number in range(fuse.FOLDERS * fuse_find.FILES):
+        path = tmp_path / "mount" / f"folder-{number % fuse.FOLDERS}" / f"file-{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    monkeypatch.setattr(fuse, "MOUNT", tmp_path / "mount")
+    return tmp_path / "mount"
+
+
+def test_find_is_run_again_and_again_and_must_ask_the_same_each_time(measure, tree):
+    taken, gates, words = measure(call="find")
+    assert (taken.status, taken.reason, gates) == ("ok", None, [])
+    assert (taken.proof.kind, taken.proof.expected) == ("questions seen", 300)
+    assert "--client" not in words, "each find is introduced when it comes"
+    assert taken.evidence["files"] == 200
+    assert measure(call="find", where="none")[0].proof.kind == "files found"
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("unseen", "expected 200 questions seen, one a"), ("missed", "expected 300 questions seen, observed 299"), ("evicted", "the cache")],
+)
+def test_a_find_that_is_not_proved_fails(measure, tree, fault, reason):
+    taken, _, _ = measure(call="find", loader=fault)
+    assert taken.status == "failed"
+    assert reason in taken.reason
+
+
+def test_a_find_that_finds_too_little_fails(measure, tree):
+    (tree / "folder-0" / "file-0").unlink()
+    taken, _, _ = measure(call="find", where="none")
+    assert (taken.status, taken.reason) == ("failed", "find has found 199 files of 200")
