@@ -127,13 +127,17 @@ class _Sample:
         )  # fmt: skip
 
     def _crash(self, setup: Setup) -> None:
-        """Let clients write until a random moment, crash, and look at what is left."""
+        """Let clients write until a random moment, crash, and look at what is left.
+
+        The server does nothing between the two kinds of crash, so that it is not seen how it copes with a disk that fails.
+        """
         writer = Writer(setup.server.port, self.params["clients"])
         writer.start()
         try:
             longest = LONGEST if self.promise.seconds is None else self.promise.seconds + 1
             time.sleep(self.chance.uniform(SHORTEST, longest))
             moment = time.monotonic()
+            setup.server.freeze()
             setup.disk.cut()
             setup.server.kill()
         finally:

@@ -126,11 +126,18 @@ class Redis:
         """Return a new connection."""
         return Connection(self.port)
 
+    def freeze(self) -> None:
+        """Let it do nothing any more, as if it had lost its CPU."""
+        self._signal(signal.SIGSTOP)
+
     def kill(self) -> None:
         """Kill it, as ``kill -9`` does, and nothing else of the tree. Does not wait."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
         if self.child.alive:
             with privileged(), suppress(ProcessLookupError):
-                os.kill(self.child.pid, signal.SIGKILL)
+                os.kill(self.child.pid, number)
 
     def _wait_until_it_answers(self) -> None:
         limit = time.monotonic() + START_DEADLINE

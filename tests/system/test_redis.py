@@ -113,10 +113,18 @@ def test_who_loses_more_than_it_promises_has_failed(take: Take, tree: Tree) -> N
     assert sample.metrics == {}
 
 
+def test_who_never_flushes_loses_everything_with_the_power_and_nothing_by_a_kill(take: Take) -> None:
+    sample = take("no")
+    assert (sample.status, sample.reason) == ("ok", None), "nothing was promised"
+    by = {crash["by"]: crash for crash in sample.evidence["crashes"]}
+    assert by["power loss"]["lost"] == by["power loss"]["acknowledged"] > 0
+    assert by["kill -9"]["lost"] == 0
+
+
 def test_the_disk_that_there_is(take: Take) -> None:
     sample = take("no", case="disk")
     assert (sample.status, sample.reason) == ("ok", None)
-    assert [crash["by"] for crash in sample.evidence["crashes"]] == ["kill -9"]
+    assert [(crash["by"], crash["lost"]) for crash in sample.evidence["crashes"]] == [("kill -9", 0)], "it was all written"
     disk = sample.evidence["disk"]
     assert disk["honest"] is (False if disk["doubt"] else None)
     assert disk["flush_us"] > 0
