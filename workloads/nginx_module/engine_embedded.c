@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 enum { LOG_SIZE = 1 << 16 };
 
@@ -96,18 +95,10 @@ static int make(const char *name, struct eb_code *code, char *text, size_t size)
 	return failed;
 }
 
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
 static enum gate_opened open_rule(char *const *words, size_t n_words, struct gate_about *about)
 {
 	int number = n_words > 1 ? eb_engine_of(words[1]) : EB_JIT, failed;
-	uint64_t start = now();
+	uint64_t start = gate_now();
 	char text[512];
 
 	if (!n_words || number < 0) {
@@ -127,7 +118,7 @@ static enum gate_opened open_rule(char *const *words, size_t n_words, struct gat
 		snprintf(about->wrong, sizeof(about->wrong), failed == -EPERM ? "nobody verifies programs for this user: %s" : "%s", text);
 		return failed == -EPERM ? GATE_UNSUPPORTED : GATE_FAILED;
 	}
-	about->compile_ns = now() - start;
+	about->compile_ns = gate_now() - start;
 	about->code_size = decision.text_size;
 	snprintf(about->engine, sizeof(about->engine), "%s", eb_engine_name(decision.engine));
 	snprintf(about->bounded_by, sizeof(about->bounded_by), "the kernel's verifier");

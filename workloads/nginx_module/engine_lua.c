@@ -10,7 +10,6 @@
 #include <lualib.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 static lua_State *lua;
 static int decision; /* reference of the function */
@@ -42,14 +41,6 @@ static void open_libraries(void)
 	lua_pop(lua, 1);
 }
 
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
 /* What went wrong, without the directory that the script is in. */
 static const char *wrong(void)
 {
@@ -78,7 +69,7 @@ static int compiles(void)
 
 static enum gate_opened open_rule(char *const *words, size_t n_words, struct gate_about *about)
 {
-	uint64_t start = now();
+	uint64_t start = gate_now();
 
 	lua = n_words == 1 ? luaL_newstate() : NULL;
 	if (!lua) {
@@ -93,7 +84,7 @@ static enum gate_opened open_rule(char *const *words, size_t n_words, struct gat
 	}
 	lua_getglobal(lua, "decide");
 	decision = luaL_ref(lua, LUA_REGISTRYINDEX);
-	about->compile_ns = now() - start;
+	about->compile_ns = gate_now() - start;
 	snprintf(about->bounded_by, sizeof(about->bounded_by), "the language: strings and tables have bounds, nothing else is there");
 	return GATE_OPEN;
 }

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { EXTERN_FUNCTION = 0, EXTERN_MEMORY = 3 };
 
@@ -198,18 +197,10 @@ static int load(const char *path, struct gate_about *about)
 	return find_memory(&instance, about->wrong, sizeof(about->wrong));
 }
 
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
 static enum gate_opened open_rule(char *const *words, size_t n_words, struct gate_about *about)
 {
 	const char *wrong = n_words == 2 ? find_functions(words[0]) : "wanted: LIBRARY MODULE";
-	uint64_t start = now();
+	uint64_t start = gate_now();
 
 	if (wrong) {
 		snprintf(about->wrong, sizeof(about->wrong), "%s", wrong);
@@ -217,7 +208,7 @@ static enum gate_opened open_rule(char *const *words, size_t n_words, struct gat
 	}
 	if (!load(words[1], about))
 		return GATE_FAILED;
-	about->compile_ns = now() - start;
+	about->compile_ns = gate_now() - start;
 	snprintf(about->engine, sizeof(about->engine), "wasmtime");
 	snprintf(about->bounded_by, sizeof(about->bounded_by), "the code that Wasmtime makes, and pages around the memory");
 	return GATE_OPEN;

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* The file of rules, mapped by the module. Whoever changes it makes the generation odd, changes it, and makes it even. */
 struct gate_file {
@@ -56,4 +57,12 @@ static inline uint32_t gate_show(struct gate_request *request, const uint8_t *pa
 	request->length = shown;
 	__builtin_memcpy(request->path, path, shown);
 	return shown;
+}
+
+static inline uint64_t gate_now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
