@@ -15,7 +15,8 @@ from bpfbench.model.load import load
 ROOT = Path(__file__).parents[2]
 MODEL = load(Layout.of(ROOT))
 EXPERIMENT = MODEL.experiments["conformance"]
-pytestmark = pytest.mark.system
+# the engine is compiled for it, and every program of the tables runs on it in tests/embedded too
+pytestmark = [pytest.mark.system, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
