@@ -35,7 +35,7 @@ def unpack(
 ) -> int:
     """Unpack a tar (plain, gzip, xz, bzip2, zstd) or zip into the existing directory ``tree``; return the members.
 
-    ``strip`` leading directories are taken off all names. Modes become 0644 or 0755; owners and times are not kept.
+    ``strip`` leading directories are taken off all names. Modes become 0444 or 0555, as the store has them; owners and times are not kept.
     ``name`` is what messages call the archive. ``zstd`` turns a zstd file into a plain one, where there is such
     a program. Raises ``Refused``, naming the member; ``tree`` may then hold part of the archive, but nothing
     outside it was ever touched.
@@ -125,7 +125,7 @@ class _Writer:
 
 def _create(path: bytes, executable: bool) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(path, flags, 0o755 if executable else 0o644)
+    return os.open(path, flags, 0o555 if executable else 0o444)
 
 
 def _write(fd: int, data: bytes) -> None:

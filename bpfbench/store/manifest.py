@@ -203,9 +203,11 @@ def _stat_of(kind: str, status: os.stat_result) -> tuple[int, int, int, int, int
     return mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
+_KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
+
+
 def _kind(mode: int) -> str:
-    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
-    return kinds.get(stat.S_IFMT(mode), "special file")
+    return _KINDS.get(stat.S_IFMT(mode), "special file")
 
 
 def _text(path: bytes) -> str:

@@ -73,7 +73,9 @@ def _seal(path: bytes) -> None:
             _seal(path + b"/" + child)
         os.chmod(path, 0o555)
     elif stat.S_ISREG(mode):
-        os.chmod(path, 0o555 if mode & stat.S_IXUSR else 0o444)
+        sealed = 0o555 if mode & stat.S_IXUSR else 0o444
+        if stat.S_IMODE(mode) != sealed:
+            os.chmod(path, sealed)
     os.utime(path, ns=(_SEALED_NS, _SEALED_NS), follow_symlinks=False)
 
 
