@@ -2,6 +2,10 @@
 
 hook/ itself changes code and looks at stacks; what of it runs without a hit is in test_hook.py, the engine in test_engine.py,
 maps under threads in test_runtime_stress.py.
+
+test_hosts.py is not among them for Node's sake: when it is not the first one preloaded, the sanitizer's library calls a null
+pointer there as it starts (InitTlsSize), also with an empty library that was built with it. Preloaded first, Node runs and
+prints the same, but then malloc is the sanitizer's, not the one that is counted.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from .sanitized import build
 
 FILES = (
     "test_runtime_same.py", "test_runtime_syscalls.py", "test_runtime_faults.py", "test_runtime_helpers.py",
-    "test_runtime.py", "test_pitfalls.py", "test_injection.py", "test_tools.py",
+    "test_runtime.py", "test_runtime_kills.py", "test_pitfalls.py", "test_injection.py", "test_tools.py",
 )
 
 # A longjmp over our frames leaves their surroundings poisoned; the sanitizers' own system calls are no hits that were missed.
