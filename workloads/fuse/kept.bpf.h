@@ -211,10 +211,11 @@ static __always_inline struct name *place_for(const struct question *question)
 	__u32 place = place_of(question), at = place + (numbers.kept & (WAYS - 1));
 	struct name *chosen = bpf_map_lookup_elem(&names, &at);
 
+	/* backwards: the first ones are found first */
 	for (__u32 i = 0; i < WAYS; i++) {
 		struct name *name;
 
-		at = place + i;
+		at = place + WAYS - 1 - i;
 		name = bpf_map_lookup_elem(&names, &at);
 		if (!name)
 			return NULL;
