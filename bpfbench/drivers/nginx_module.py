@@ -8,8 +8,9 @@ bounds it (``reaches: true``), it must get there, for else the attempt would pro
 The proof of a load: the engine has counted as many decisions as the server says it had requests, which are those that the client had
 answered and no more than were on their way when time was up. The worker must be the one that was started.
 
-Options of an arm: ``engine`` (library and arguments; places as in runtimes' environments; without it, there is no module),
-``reaches``, and ``lacks``: why an engine that one would look for is not there. Parameters of a case, beside those of ``nginx_load``: ``rules`` (prefixes of paths that may pass).
+Options of an arm: ``engine`` (library and arguments; places as in runtimes' environments; without it, there is no module), ``reaches``,
+and ``lacks``: why an engine that one would look for is not there. Parameters of a case, beside those of ``nginx_load``: ``rules``
+(prefixes of paths that may pass).
 """
 
 from __future__ import annotations
