@@ -26,12 +26,13 @@ def unwritable(path: Path | str, error: OSError) -> BenchError:
     return BenchError(f"{path} cannot be written: {error.strerror}", hint=hint)
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, lasting: bool = True) -> None:
     """Replace the file at ``path``, making its directory if need be.
 
     At any moment, whatever happens, a reader finds the old content or the new. On an error (a full disk)
     the old file stays, nothing else is left, and OSError is raised. ``mode`` is meant literally: the umask
-    does not touch it.
+    does not touch it. What is not ``lasting`` says nothing any more after a crash of the machine, and is not
+    waited for until the disk has it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
@@ -40,13 +41,15 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             file.write(data)
             file.flush()
             os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
         temporary.rename(path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
-    sync_directory(path.parent)
+    if lasting:
+        sync_directory(path.parent)
 
 
 def write_cache(path: Path, data: bytes) -> None:

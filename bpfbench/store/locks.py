@@ -176,7 +176,7 @@ class CheckoutLock:
     def _sign(self) -> None:
         holder = {"pid": os.getpid(), "command": self._command, "since": time.time()}
         try:
-            write_atomic(self._path, json.dumps(holder).encode())
+            write_atomic(self._path, json.dumps(holder).encode(), lasting=False)
         except OSError as error:
             raise unwritable(self._path, error) from error
 
