@@ -137,5 +137,6 @@ def test_loaders_killed_anywhere_leave_nothing(built: Path, segment: Segment) ->
 
 @pytest.mark.long  # a minute
 def test_a_thousand_kills(built: Path, segment: Segment) -> None:
-    kill_targets(built, segment, 900)
+    for _ in range(9):  # with fresh maps: each kill may take one element of a hash with it, and the smallest has 64
+        kill_targets(built, segment, 100)
     kill_loaders(built, segment, 100)
