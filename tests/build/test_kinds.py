@@ -34,7 +34,7 @@ def test_a_script_is_part_of_the_package_as_it_is_and_of_its_key(root, tmp_path)
 
 
 def test_a_script_that_is_no_input_is_refused(root, tmp_path):
-    with pytest.raises(BenchError, match="elsewhere.py is not among the inputs"):
+    with pytest.raises(BenchError, match=r"elsewhere\.py is not among the inputs"):
         workload.key_components(package(Artefact("run.py", "script", ("elsewhere.py",))), root, cache=tmp_path / "cache")
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.debian import PATH, program
+
 from .conftest import Segment
 from .talk import Program
 

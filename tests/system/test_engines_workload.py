@@ -78,7 +78,7 @@ def test_a_program_that_is_not_there_is_refused_and_the_process_goes_on(tree):
     assert "run_nothing" in done.stdout
 
 
-@pytest.mark.skipif(shutil.which("wasm-ld") is None or shutil.which("node") is None, reason="not installed: wasm-ld or node (both optional)")
+@pytest.mark.skipif(shutil.which("wasm-ld") is None or shutil.which("node") is None, reason="not installed: wasm-ld or node (optional)")
 def test_v8_gives_the_native_results(native, tmp_path):
     workload.make(MODEL.packages["engines-wasm"], ROOT, tmp_path / "tree", cache=tmp_path / "toolchain")
     found = results_of(["node", str(tmp_path / "tree" / "wasm.mjs"), str(tmp_path / "tree" / "wasm")])
