@@ -31,8 +31,8 @@ def model() -> Model:
 
 
 def third_party() -> list[str]:
-    """Return the names of the packages that are made from sources of others."""
-    return [package.name for package in model().packages.values() if package.sources]
+    """Return the names of the packages that are made from sources of others, or with what is."""
+    return [package.name for package in model().packages.values() if package.sources or package.depends]
 
 
 def python() -> str:
