@@ -44,7 +44,11 @@ def as_nobody(argv: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None =
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize("package", WORKLOADS, ids=lambda package: package.name)
+# It takes half a minute to compile twice.
+OFTEN = [pytest.param(one, marks=pytest.mark.long) if one.name == "embedded" else one for one in WORKLOADS]
+
+
+@pytest.mark.parametrize("package", OFTEN, ids=lambda package: package.name)
 def test_another_checkout_gives_the_same_bytes_and_the_same_key(package: Package, tmp_path: Path) -> None:
     places = [copy_of(package, tmp_path / "a"), copy_of(package, tmp_path / ("long name " * 9) / "b" / "c")]
     keys, hashes = [], []
