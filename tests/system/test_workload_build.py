@@ -44,8 +44,9 @@ def as_nobody(argv: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None =
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
-# It takes half a minute to compile twice.
-OFTEN = [pytest.param(one, marks=pytest.mark.long) if one.name == "embedded" else one for one in WORKLOADS]
+# To compile these twice takes a minute.
+LARGE = {"embedded", "embedded-llvm", "engines"}
+OFTEN = [pytest.param(one, marks=pytest.mark.long) if one.name in LARGE else one for one in WORKLOADS]
 
 
 @pytest.mark.parametrize("package", OFTEN, ids=lambda package: package.name)
