@@ -4,6 +4,7 @@
  * cannot. workloads/fuse/README.md says what is guaranteed.
  */
 #include "bpf_core.h"
+#include "call.bpf.h"
 #include "cache.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
@@ -13,19 +14,6 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #endif
 
 enum { EPERM = 1, EACCES = 13, EBADF = 9, BPF_NOEXIST = 1 };
-
-/* What the kernel's format files say: events/syscalls/sys_enter_NAME/format and …/sys_exit_NAME/format. */
-struct entered {
-	__u64 common;
-	__s32 number, unused;
-	__u64 arguments[6];
-};
-
-struct left {
-	__u64 common;
-	__s32 number, unused;
-	__s64 result;
-};
 
 #define ENTER(name) SEC("tracepoint/syscalls/sys_enter_" #name) int enter_##name(struct entered *call)
 /* The loader knows by the name in which process a program is to run. */

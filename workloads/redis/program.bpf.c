@@ -20,6 +20,7 @@
  * `hits` are calls; what `inner` counts is said at each program.
  */
 #include "bpf_core.h"
+#include "call.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
@@ -124,19 +125,6 @@ PROGRAM("uprobe", enter)
 	now.skipped = 0;
 	return 0;
 }
-
-/* What the kernel's format files say: events/syscalls/sys_enter_fdatasync/format and …/sys_exit_fdatasync/format. */
-struct entered {
-	__u64 common;
-	__s32 number, unused;
-	__u64 arguments[6];
-};
-
-struct left {
-	__u64 common;
-	__s32 number, unused;
-	__s64 result;
-};
 
 /* `inner`: flushes that were not made. */
 struct count count_delay_2;

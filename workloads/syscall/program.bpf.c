@@ -5,6 +5,7 @@
  * counts nothing.
  */
 #include "bpf_core.h"
+#include "call.bpf.h"
 #include "transfer.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
@@ -17,19 +18,6 @@ enum { NR_read = 0, NR_write = 1, NR_getppid = 110, NR_getpgid = 121 };
 
 /* The process that is watched, set by the loader's command `only`. Not 0, or it would lie in .bss among the counters. */
 volatile __u32 only_pid = ~0u;
-
-/* What the kernel's format files say: events/syscalls/sys_enter_read/format and …/sys_exit_read/format. */
-struct entered {
-	__u64 common;
-	__s32 number, unused;
-	__u64 arguments[6];
-};
-
-struct left {
-	__u64 common;
-	__s32 number, unused;
-	__s64 result;
-};
 
 #define COUNT(name, expected) \
 	do { \
